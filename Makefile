@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0
+# What a person types. Every product and every download is under build/.
+#   KVER    kernel to build for: installed here (default: the running one), or a Debian version: ci/kernels.sh list
+BUILD	:= $(CURDIR)/build
+KVER	?= $(shell uname -r)
+PREFIX	?= /usr
+DESTDIR	?=
+# The two kernels that tests and demo run on, unless told; ci/kernels.sh turns a series into its newest version.
+SERIES	:= 6.1 6.12
+CI_CFLAGS := -O2 -g -std=gnu11 -Wall -Wextra -Werror -Wno-format-truncation
+
+export KUP_BUILD := $(BUILD)
+
+all: module command
+
+help:
+	@echo 'Targets (R: needs root, G: boots a guest under QEMU)'
+	@echo '  all              module and command, for the running kernel or KVER= (default)'
+	@echo '  module           build/module/$$KVER/kup_ppp.ko'
+	@echo '  command          build/kup-ppp, with the boot stub inside'
+	@echo '  install     R    module, command, man page and restore service, for KVER=; DESTDIR= for a package'
+	@echo '  deps        R    install what building and testing need (Debian 12); the other targets call it'
+	@echo '  demo        R G  memcached with 1 GB goes from Debian 6.1 to 6.12; build/demo.json'
+	@echo '  check       R G  all tests; build/check.json. TESTS="abort flat" runs only these'
+	@echo '  check-debug R G  the module on debug kernels built from Debian sources (takes long)'
+	@echo '  scenario    R G  one run of any scenario: ARGS="--scenario DIR --from 6.1 --to 6.12"; ci/scenario --help'
+	@echo '  clean            remove products; distclean: downloads as well'
+
+deps:
+	@ci/deps.sh
+
+bootstub: deps
+	@$(MAKE) -C bootstub BUILD=$(BUILD)
+
+command: bootstub
+	@$(MAKE) -C userspace BUILD=$(BUILD)
+
+# Headers: installed with the kernel, or fetched for it. A farm of links keeps the source tree clean and lets builds
+# for several kernels go on at once.
+module: module-$(KVER)
+
+module-%: deps
+	@ci/module.sh $*
+
+install: all
+	@ci/install.sh '$(KVER)' '$(DESTDIR)' '$(PREFIX)'
+
+# --- test bed ---
+
+BED_SRCS := $(wildcard ci/bed/*.c)
+INIT_SRCS := ci/guest/init.c ci/guest/setup.c ci/guest/agent.c
+
+$(BUILD)/ci/bed: $(BED_SRCS) ci/bed/bed.h ci/guest/guest.h | deps
+	@mkdir -p $(@D)
+	$(CC) $(CI_CFLAGS) -o $@ $(BED_SRCS) -ljson-c
+
+$(BUILD)/ci/init: $(INIT_SRCS) ci/guest/init.h ci/guest/guest.h | deps
+	@mkdir -p $(@D)
+	$(CC) $(CI_CFLAGS) -static -s -o $@ $(INIT_SRCS)
+
+$(BUILD)/ci/%: ci/client/%.c | deps
+	@mkdir -p $(@D)
+	$(CC) $(CI_CFLAGS) -o $@ $<
+
+# All that a guest and its bed are made of, for the kernels in KVERS=; bed-parts is what does not depend on kup-ppp.
+bed-parts: $(addprefix $(BUILD)/ci/,bed init memcached_client)
+guest-parts: bed-parts command $(addprefix module-,$(KVERS))
+
+scenario: deps
+	@ci/scenario $(ARGS)
+
+demo: deps
+	@ci/demo.sh
+
+check: deps
+	@ci/check.sh $(TESTS)
+
+check-debug: deps
+	@ci/deps.sh debug
+	@$(MAKE) -C ci/debug BUILD=$(BUILD) check
+
+clean:
+	rm -rf $(BUILD)/module $(BUILD)/userspace $(BUILD)/bootstub $(BUILD)/bootstub.o $(BUILD)/kup-ppp $(BUILD)/tests \
+		$(BUILD)/ci $(BUILD)/runs $(BUILD)/*.json
+
+distclean:
+	rm -rf $(BUILD)
+
+.PHONY: all help deps bootstub command module install bed-parts guest-parts scenario demo check check-debug clean distclean
