@@ -1,0 +1,504 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Binding: reserved frames become anonymous memory of a process, a chunk at a time.
+ *
+ * 1. What may allocate comes first: anon_vma of the VMAs in the chunk, upper tables, one page table. The caller holds
+ *    mmap_lock, so VMAs stand still.
+ * 2. With the chunk's busy bit, and if it is not done: each frame loses PageReserved, counts as managed memory again, is
+ *    charged (a limit may be exceeded: data is never lost for one) and gets its entry, rmap, LRU and rss as a page would
+ *    that was faulted in. Nothing from here on fails.
+ *    A huge chunk becomes a huge page if one VMA has all of it and no table is there; else 512 pages.
+ *    A frame whose address no longer has a fitting VMA is zeroed and freed.
+ * 3. The chunk is done. Everybody who looks at its page tables got here first:
+ *    - faults, by the hook; so no entry appears in an unbound chunk at a preserved address;
+ *    - madvise, core dump, userfaultfd, by the hook;
+ *    - munmap and mremap (UNMAP) and fork (PROTECTION_PAGE), by the notifier, from system calls that hold mmap_lock;
+ *    - khugepaged not at all: THP is disabled for the mm as long as something is unbound.
+ *    Other notifier events need no answer. CLEAR does not mean discard (VMA splits send it), and all others are about present pages.
+ *    PROTECTION_PAGE also comes from rmap walks of file pages, without mmap_lock: never for a preserved address, so it
+ *    is looked at page by page.
+ */
+#include <linux/highmem.h>
+#include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/swap.h>
+#include <linux/timekeeping.h>
+#include <linux/wait_bit.h>
+#include <asm/pgalloc.h>
+
+#include "compat/anon.h"
+#include "compat/compat.h"
+#include "kup.h"
+#include "space.h"
+#include "symbols.h"
+
+/* Frames that turn from reserved into managed memory; given to their zone in batches. */
+struct managed {
+	struct page *page;	/* one of the zone */
+	long nr;
+};
+
+static void managed_flush(struct managed *m)
+{
+	if (m->nr)
+		adjust_managed_page_count(m->page, m->nr);
+	m->nr = 0;
+}
+
+static void managed_add(struct managed *m, struct page *page, long nr)
+{
+	if (m->nr && page_zone(m->page) != page_zone(page))
+		managed_flush(m);
+	m->page = page;
+	m->nr += nr;
+}
+
+void kup_free_frame(struct page *page)
+{
+	clear_highpage(page);
+	free_reserved_page(page);
+}
+
+bool kup_vma_fits(const struct vm_area_struct *vma)
+{
+	return !vma->vm_ops && !vma->vm_file && !(vma->vm_flags & (VM_SHARED | VM_PFNMAP | VM_IO | VM_MIXEDMAP | VM_HUGETLB));
+}
+
+/* The VMA of @addr, starting to look at the one that was last. NULL if there is none that fits. */
+static struct vm_area_struct *vma_of(struct mm_struct *mm, struct vm_area_struct *last, unsigned long addr)
+{
+	struct vm_area_struct *vma = last;
+
+	if (!vma || addr < vma->vm_start || addr >= vma->vm_end)
+		vma = vma_lookup(mm, addr);
+	return vma && kup_vma_fits(vma) && vma->anon_vma ? vma : NULL;
+}
+
+static void drop_frame(struct page *page)
+{
+	kup_free_frame(page);
+	atomic64_inc(&kup_new.dropped);
+}
+
+static void charge(struct page *page, struct mm_struct *mm)
+{
+	/* Without __GFP_DIRECT_RECLAIM it never sleeps, with __GFP_NOFAIL it goes over the limit. */
+	WARN_ON_ONCE(mem_cgroup_charge(page_folio(page), mm, __GFP_NOFAIL));
+	__SetPageUptodate(page);
+}
+
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+static bool bind_huge(struct mm_struct *mm, unsigned long addr, pmd_t *pmd, pgtable_t *table, u32 pfn)
+{
+	struct vm_area_struct *vma = vma_of(mm, NULL, addr);
+	struct page *page = pfn_to_page(pfn);
+	spinlock_t *ptl;
+	int i;
+
+	if (!vma || addr + KUP_CHUNK_SIZE > vma->vm_end || !has_transparent_hugepage())
+		return false;
+	ptl = pmd_lock(mm, pmd);
+	if (!pmd_none(*pmd)) {
+		spin_unlock(ptl);
+		return false;
+	}
+	for (i = 0; i < HPAGE_PMD_NR; i++) {
+		ClearPageReserved(page + i);
+		if (i)
+			set_page_count(page + i, 0);
+	}
+	kup_compat_make_thp(page);
+	adjust_managed_page_count(page, HPAGE_PMD_NR);
+	charge(page, mm);
+	kup_compat_add_new_anon_rmap(page, vma, addr);
+	folio_add_lru_vma(page_folio(page), vma);
+	pgtable_trans_huge_deposit(mm, pmd, *table);
+	*table = NULL;
+	set_pmd_at(mm, addr, pmd, kup_compat_anon_pmd(page, vma));
+	update_mmu_cache_pmd(vma, addr, pmd);
+	add_mm_counter(mm, MM_ANONPAGES, HPAGE_PMD_NR);
+	mm_inc_nr_ptes(mm);
+	kup_compat_thp_mapped(page);
+	spin_unlock(ptl);
+
+	atomic64_inc(&kup_new.bound_huge);
+	atomic64_add(HPAGE_PMD_NR, &kup_new.bound);
+	return true;
+}
+#else
+static bool bind_huge(struct mm_struct *mm, unsigned long addr, pmd_t *pmd, pgtable_t *table, u32 pfn)
+{
+	return false;
+}
+#endif
+
+/* Those whose address has a VMA are charged and stay in @pfns; the others are freed and gone from it. */
+static void ready_frames(struct mm_struct *mm, unsigned long addr, u32 *pfns)
+{
+	struct vm_area_struct *vma = NULL;
+	struct managed managed = {};
+	unsigned int i;
+
+	for (i = 0; i < KUP_CHUNK_PAGES; i++) {
+		struct page *page;
+
+		if (!pfns[i])
+			continue;
+		page = pfn_to_page(pfns[i]);
+		vma = vma_of(mm, vma, addr + i * PAGE_SIZE);
+		if (!vma) {
+			drop_frame(page);
+			pfns[i] = KUP_PFN_NONE;
+			continue;
+		}
+		ClearPageReserved(page);
+		managed_add(&managed, page, 1);
+		charge(page, mm);
+	}
+	managed_flush(&managed);
+}
+
+/* From 6.13 on an empty table may be freed under mmap_lock for reading, so the one we have put there may be gone again. */
+static pgtable_t spare_table(struct mm_struct *mm)
+{
+	pgtable_t table;
+
+	while (!(table = pte_alloc_one(mm)))
+		schedule_timeout_uninterruptible(1);
+	return table;
+}
+
+/* The chunk's table, mapped and locked; it is put there if there is none. */
+static pte_t *lock_table(struct mm_struct *mm, unsigned long addr, pmd_t *pmd, pgtable_t *table, spinlock_t **ptl)
+{
+	pte_t *pte;
+
+	do {
+		if (pmd_none(*pmd)) {
+			if (!*table)
+				*table = spare_table(mm);
+			pmd_install(mm, pmd, table);
+		}
+		if (pmd_trans_huge(*pmd)) {
+			struct vm_area_struct *vma = find_vma(mm, addr);
+
+			split_huge_pmd(vma, pmd, max(addr, vma->vm_start));
+		}
+		pte = pte_offset_map_lock(mm, pmd, addr, ptl);
+	} while (!pte);	/* from 6.5 on NULL if the table went away under us */
+	return pte;
+}
+
+static void bind_small(struct mm_struct *mm, unsigned long addr, pmd_t *pmd, pgtable_t *table, u32 *pfns)
+{
+	struct vm_area_struct *vma = NULL;
+	unsigned int i, nr = 0;
+	spinlock_t *ptl;
+	pte_t *pte;
+
+	ready_frames(mm, addr, pfns);
+	pte = lock_table(mm, addr, pmd, table, &ptl);
+	for (i = 0; i < KUP_CHUNK_PAGES; i++) {
+		unsigned long at = addr + i * PAGE_SIZE;
+		struct page *page;
+
+		if (!pfns[i] || WARN_ON_ONCE(!pte_none(pte[i])))
+			continue;
+		page = pfn_to_page(pfns[i]);
+		vma = vma_of(mm, vma, at);
+		kup_compat_add_new_anon_rmap(page, vma, at);
+		folio_add_lru_vma(page_folio(page), vma);
+		set_pte_at(mm, at, &pte[i], kup_compat_anon_pte(page, vma));
+		update_mmu_cache(vma, at, &pte[i]);
+		pfns[i] = KUP_PFN_NONE;
+		nr++;
+	}
+	add_mm_counter(mm, MM_ANONPAGES, nr);
+	pte_unmap_unlock(pte, ptl);
+	atomic64_add(nr, &kup_new.bound);
+
+	for (i = 0; i < KUP_CHUNK_PAGES; i++)	/* none, unless the warning above was right */
+		if (pfns[i]) {
+			clear_highpage(pfn_to_page(pfns[i]));
+			put_page(pfn_to_page(pfns[i]));
+			atomic64_inc(&kup_new.dropped);
+		}
+}
+
+/* The busy bit of a chunk that is not done; false if it is. */
+static bool chunk_begin(struct kup_record *rec, u32 i)
+{
+	if (kup_chunk_done(rec, i))
+		return false;
+	wait_on_bit_lock(&rec->busy[BIT_WORD(i)], i % BITS_PER_LONG, TASK_UNINTERRUPTIBLE);
+	if (!kup_chunk_done(rec, i))
+		return true;
+	clear_and_wake_up_bit(i % BITS_PER_LONG, &rec->busy[BIT_WORD(i)]);
+	return false;
+}
+
+static void chunk_end(struct kup_record *rec, u32 i, unsigned int pages)
+{
+	set_bit(i, rec->done);	/* before the busy bit is released, which orders it */
+	clear_and_wake_up_bit(i % BITS_PER_LONG, &rec->busy[BIT_WORD(i)]);
+	if (!atomic64_sub_return(pages, &kup_new.unbound))
+		WRITE_ONCE(kup_new.done_ns, ktime_get_ns());
+	if (atomic_inc_return(&rec->nr_done) == rec->mm->nr_chunks)
+		kup_drain_kick();
+}
+
+static void bind_locked(struct kup_attached *att, u32 i, pmd_t *pmd, pgtable_t *table, u32 *pfns)
+{
+	struct kup_record *rec = att->rec;
+	const struct kup_chunk *c = &rec->chunks[i];
+	int nr;
+
+	if (!chunk_begin(rec, i))
+		return;
+	nr = kup_chunk_decode(c, kup_new.stream.base, kup_new.stream.maps_size, pfns);
+	if (!WARN_ON_ONCE(nr <= 0) &&	/* ADOPT has decoded all of them */
+	    !(c->kind == KUP_CHUNK_HUGE && bind_huge(att->space.mm, c->addr, pmd, table, pfns[0])))
+		bind_small(att->space.mm, c->addr, pmd, table, pfns);
+	chunk_end(rec, i, max(nr, 0));
+}
+
+static int prepare_vmas(struct mm_struct *mm, unsigned long addr)
+{
+	VMA_ITERATOR(vmi, mm, addr);
+	struct vm_area_struct *vma;
+	int err;
+
+	for_each_vma_range(vmi, vma, addr + KUP_CHUNK_SIZE)
+		if (kup_vma_fits(vma)) {
+			err = anon_vma_prepare(vma);
+			if (err)
+				return err;
+		}
+	return 0;
+}
+
+static pmd_t *alloc_pmd(struct mm_struct *mm, unsigned long addr)
+{
+	p4d_t *p4d = p4d_alloc(mm, pgd_offset(mm, addr), addr);
+	pud_t *pud = p4d ? pud_alloc(mm, p4d, addr) : NULL;
+
+	return pud ? pmd_alloc(mm, pud, addr) : NULL;
+}
+
+static int bind_chunk(struct kup_attached *att, u32 i)
+{
+	struct mm_struct *mm = att->space.mm;
+	unsigned long addr = att->rec->chunks[i].addr;
+	pgtable_t table = NULL;
+	pmd_t *pmd;
+	u32 *pfns;
+	int err;
+
+	err = prepare_vmas(mm, addr);
+	if (err)
+		return err;
+	pfns = kmalloc_array(KUP_CHUNK_PAGES, sizeof(*pfns), GFP_KERNEL);
+	pmd = alloc_pmd(mm, addr);
+	if (pfns && pmd)
+		table = pte_alloc_one(mm);
+	if (table) {
+		bind_locked(att, i, pmd, &table, pfns);
+		if (table)
+			pte_free(mm, table);
+	} else {
+		err = -ENOMEM;
+	}
+	kfree(pfns);
+	return err;
+}
+
+/**
+ * kup_bind_chunk - make sure that a chunk is bound or dropped
+ * @i: its index in the record
+ *
+ * The caller holds mmap_lock. No reclaim: in a notifier it could come back here, and a page table over the limit of the
+ * process's memcg would have it killed for memory that it had before. So memory comes from the reserves, and is waited for
+ * there, as __GFP_NOFAIL would; only a task that is being killed gets -ENOMEM, since it will not see the memory again.
+ */
+int kup_bind_chunk(struct kup_attached *att, u32 i)
+{
+	struct mem_cgroup *memcg, *old;
+	unsigned int flags;
+	int err;
+
+	mmap_assert_locked(att->space.mm);
+	if (kup_chunk_done(att->rec, i))
+		return 0;
+	memcg = get_mem_cgroup_from_mm(att->space.mm);
+	old = set_active_memcg(memcg);	/* the tables are the process's, whoever comes for them */
+	flags = memalloc_noreclaim_save();
+	while ((err = bind_chunk(att, i)) == -ENOMEM && !fatal_signal_pending(current))
+		schedule_timeout_uninterruptible(1);
+	memalloc_noreclaim_restore(flags);
+	set_active_memcg(old);
+	mem_cgroup_put(memcg);
+	return err;
+}
+
+/* The first chunk that ends behind @addr; nr_chunks if there is none. */
+static u32 chunk_from(const struct kup_record *rec, unsigned long addr)
+{
+	u32 low = 0, high = rec->mm->nr_chunks;
+
+	while (low < high) {
+		u32 mid = low + (high - low) / 2;
+
+		if (rec->chunks[mid].addr + KUP_CHUNK_SIZE <= addr)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/**
+ * kup_bind_range - bind all chunks that touch [@start, @end)
+ *
+ * Takes mmap_lock itself, and gives way to others now and then.
+ */
+int kup_bind_range(struct kup_attached *att, unsigned long start, unsigned long end)
+{
+	struct mm_struct *mm = att->space.mm;
+	struct kup_record *rec = att->rec;
+	int err = 0;
+	u32 i;
+
+	if (kup_record_done(rec) || !mmget_not_zero(mm))
+		return 0;
+	mmap_read_lock(mm);
+	for (i = chunk_from(rec, start); !err && i < rec->mm->nr_chunks && rec->chunks[i].addr < end; i++) {
+		if (kup_chunk_done(rec, i))
+			continue;
+		err = kup_bind_chunk(att, i);
+		if (need_resched() || mmap_lock_is_contended(mm)) {
+			mmap_read_unlock(mm);
+			cond_resched();
+			mmap_read_lock(mm);
+		}
+	}
+	mmap_read_unlock(mm);
+	mmput(mm);
+	return err;
+}
+
+/* Does [@start, @end) hold a page of the chunk? ADOPT has checked the payload. */
+static bool has_page_in(const struct kup_chunk *c, unsigned long start, unsigned long end)
+{
+	unsigned int first = start <= c->addr ? 0 : (start - c->addr) >> PAGE_SHIFT;
+	unsigned int last = min_t(unsigned long, DIV_ROUND_UP(end - c->addr, PAGE_SIZE), KUP_CHUNK_PAGES) - 1;
+	const void *payload = kup_new.stream.base + (u64)c->value * 8;
+	unsigned int i;
+
+	if (c->kind == KUP_CHUNK_RUNS) {
+		const struct kup_run *run = payload;
+
+		for (i = 0; i < c->nr; i++)
+			if (run[i].first <= last && run[i].first + run[i].nr > first)
+				return true;
+		return false;
+	}
+	if (c->kind == KUP_CHUNK_SCATTER) {
+		const struct kup_scatter *s = payload;
+
+		for (i = first; i <= last; i++)
+			if (s->present[i / 64] >> (i % 64) & 1)
+				return true;
+		return false;
+	}
+	return true;
+}
+
+static int on_invalidate(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
+{
+	struct kup_attached *att = container_of(mn, struct kup_attached, notifier);
+	struct kup_record *rec = att->rec;
+	u32 i;
+
+	if (range->event != MMU_NOTIFY_UNMAP && range->event != MMU_NOTIFY_PROTECTION_PAGE)
+		return 0;
+	if (!mmu_notifier_range_blockable(range))
+		return 0;	/* the OOM reaper: nobody will look at this memory again, and release comes later */
+	for (i = chunk_from(rec, range->start); i < rec->mm->nr_chunks && rec->chunks[i].addr < range->end; i++)
+		if (!kup_chunk_done(rec, i) && has_page_in(&rec->chunks[i], range->start, range->end))
+			kup_bind_chunk(att, i);
+	return 0;
+}
+
+/* The mm has no user left; or kup_detach() unregisters, then nothing is to be done any more. */
+static void on_release(struct mmu_notifier *mn, struct mm_struct *mm)
+{
+	struct kup_attached *att = container_of(mn, struct kup_attached, notifier);
+
+	smp_store_release(&att->dead, true);
+	kup_drain_kick();
+}
+
+const struct mmu_notifier_ops kup_notifier_ops = {
+	.invalidate_range_start = on_invalidate,
+	.release = on_release,
+};
+
+static vm_fault_t on_fault(struct kup_space *space, struct vm_area_struct *vma, unsigned long addr, unsigned int flags)
+{
+	struct kup_attached *att = container_of(space, struct kup_attached, space);
+	struct kup_record *rec = att->rec;
+	long i = kup_chunk_find(rec->chunks, rec->mm->nr_chunks, addr);
+	vm_fault_t ret;
+
+	if (i < 0 || kup_chunk_done(rec, i))
+		return 0;
+	ret = kup_compat_leave_vma_lock(vma, flags);	/* a chunk may reach into other VMAs */
+	if (ret)
+		return ret;
+	if (kup_bind_chunk(att, i))
+		return VM_FAULT_OOM;
+	atomic64_inc(&kup_new.fault_binds);
+	return 0;
+}
+
+static int on_touch(struct kup_space *space, unsigned long start, unsigned long end)
+{
+	return kup_bind_range(container_of(space, struct kup_attached, space), start, end);
+}
+
+const struct kup_space_ops kup_attached_ops = {
+	.fault = on_fault,
+	.touch = on_touch,
+};
+
+static void drop_chunk(struct kup_record *rec, u32 i, u32 *pfns)
+{
+	int nr, n;
+
+	if (!chunk_begin(rec, i))
+		return;
+	nr = kup_chunk_decode(&rec->chunks[i], kup_new.stream.base, kup_new.stream.maps_size, pfns);
+	for (n = 0; nr > 0 && n < KUP_CHUNK_PAGES; n++)
+		if (pfns[n])
+			drop_frame(pfn_to_page(pfns[n]));
+	chunk_end(rec, i, max(nr, 0));
+}
+
+/**
+ * kup_drop_record - zero and free all that is unbound of a record
+ *
+ * No process has it, or nobody uses that process's addresses any more.
+ */
+void kup_drop_record(struct kup_record *rec)
+{
+	u32 *pfns = kmalloc_array(KUP_CHUNK_PAGES, sizeof(*pfns), GFP_KERNEL | __GFP_NOFAIL);
+	u32 i;
+
+	for (i = 0; i < rec->mm->nr_chunks; i++) {
+		drop_chunk(rec, i, pfns);
+		cond_resched();
+	}
+	kfree(pfns);
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Making a frame that has no past anonymous memory: rmap, entries, huge pages, faults under the VMA's lock, rseq. */
+#ifndef KUP_COMPAT_ANON_H
+#define KUP_COMPAT_ANON_H
+
+#include <linux/huge_mm.h>
+#include <linux/mm.h>
+#include <linux/rmap.h>
+#include <linux/rseq.h>
+#include <linux/sched.h>
+#include <linux/version.h>
+
+#include "compat.h"
+#include "../symbols.h"
+
+/* Reverse mapping of a new page that only this VMA maps; the whole of it if it is huge. */
+static inline void kup_compat_add_new_anon_rmap(struct page *page, struct vm_area_struct *vma, unsigned long addr)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+	/* 6.11, "mm: extend rmap flags arguments for folio_add_new_anon_rmap" */
+	folio_add_new_anon_rmap(page_folio(page), vma, addr, RMAP_EXCLUSIVE);
+#elif defined(HAVE_FOLIO_ADD_NEW_ANON_RMAP)
+	/* 6.3, "mm: Convert page_add_new_anon_rmap() to folio_add_new_anon_rmap()" */
+	folio_add_new_anon_rmap(page_folio(page), vma, addr);
+#else
+	page_add_new_anon_rmap(page, vma, addr);
+#endif
+}
+
+/* A dirty entry, writable where the VMA is. */
+static inline pte_t kup_compat_anon_pte(struct page *page, struct vm_area_struct *vma)
+{
+	pte_t pte = pte_mkdirty(mk_pte(page, vma->vm_page_prot));
+
+	if (!(vma->vm_flags & VM_WRITE))
+		return pte;
+#ifdef HAVE_PTE_MKWRITE_VMA	/* 6.6, "mm: Make pte_mkwrite() take a VMA" */
+	return pte_mkwrite(pte, vma);
+#else
+	return pte_mkwrite(pte);
+#endif
+}
+
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+static inline pmd_t kup_compat_anon_pmd(struct page *page, struct vm_area_struct *vma)
+{
+	pmd_t pmd = pmd_mkdirty(pmd_mkhuge(pfn_pmd(page_to_pfn(page), vma->vm_page_prot)));
+
+	if (!(vma->vm_flags & VM_WRITE))
+		return pmd;
+#ifdef HAVE_PTE_MKWRITE_VMA
+	return pmd_mkwrite(pmd, vma);
+#else
+	return pmd_mkwrite(pmd);
+#endif
+}
+
+/* Of HPAGE_PMD_NR single frames a huge page. References: 1 on the first, 0 on the others. */
+static inline void kup_compat_make_thp(struct page *page)
+{
+	prep_compound_page(page, HPAGE_PMD_ORDER);
+#ifdef HAVE_PREP_TRANSHUGE_PAGE
+	prep_transhuge_page(page);
+#else
+	/* 6.6, "mm: remove HUGETLB_PAGE_DTOR/TRANSHUGE_PAGE_DTOR": a page flag; the list's head was left to the caller until 6.9 */
+	INIT_LIST_HEAD(&page_folio(page)->_deferred_list);
+	folio_set_large_rmappable(page_folio(page));
+#endif
+}
+
+/* 6.12, "mm: split underused THPs": a huge page is on the list from its first mapping on. The caller holds the PMD's lock. */
+static inline void kup_compat_thp_mapped(struct page *page)
+{
+#ifdef HAVE_DEFERRED_SPLIT_PARTIAL
+	deferred_split_folio(page_folio(page), false);
+#endif
+}
+#endif
+
+/**
+ * kup_compat_leave_vma_lock - ask for a fault to be repeated under mmap_lock
+ *
+ * Per-VMA locks came with 6.4. From 6.6 on ("mm: drop per-VMA lock when returning VM_FAULT_RETRY or VM_FAULT_COMPLETED")
+ * the handler releases the lock if it returns VM_FAULT_RETRY; before, its caller did so always.
+ *
+ * Return: 0 if the fault holds mmap_lock, else what handle_mm_fault() must return, the VMA being untouchable now.
+ */
+static inline vm_fault_t kup_compat_leave_vma_lock(struct vm_area_struct *vma, unsigned int flags)
+{
+#if defined(HAVE_VMA_LOCK) && defined(CONFIG_PER_VMA_LOCK)
+	if (flags & FAULT_FLAG_VMA_LOCK) {
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+		vma_end_read(vma);
+#endif
+		return VM_FAULT_RETRY;
+	}
+#endif
+	return 0;
+}
+
+/* Let the kernel write cpu_id and its like into @t's rseq area before @t runs in user space again. */
+static inline void kup_compat_rseq_kick(struct task_struct *t)
+{
+#ifdef CONFIG_RSEQ
+#ifdef HAVE_RSEQ_IDS_CHANGED	/* 6.19: the event mask became a structure */
+	rseq_sched_set_ids_changed(t);
+	rseq_sched_switch_event(t);
+#else
+	set_bit(RSEQ_EVENT_MIGRATE_BIT, &t->rseq_event_mask);
+	rseq_set_notify_resume(t);
+#endif
+#endif
+}
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The maps section of the handover's stream: which frame stands at which address of which process.
+ *
+ *   struct kup_mm_record[nr_mms] at offset 0
+ *   then, anywhere after them, 8-byte aligned: chunk tables and payloads
+ *
+ * A chunk is the KUP_CHUNK_SIZE aligned range that one page table maps. Its record takes 16 bytes, its payload none
+ * for a huge page, 8 bytes for each run of contiguous frames, or 72 bytes and at most 4 bytes (mostly 3) a page for scattered ones.
+ * map.c is pure: it compiles in userspace too, where it is unit-tested and fuzzed.
+ */
+#ifndef KUP_MAP_H
+#define KUP_MAP_H
+
+#include <kup/handover.h>
+
+#define KUP_MM_THP_DISABLED	1u	/* PR_SET_THP_DISABLE was on in the old kernel */
+
+struct kup_mm_record {
+	__u32 pid;		/* thread group id in the initial pid namespace of the old kernel; unique in the handover */
+	__u32 flags;		/* KUP_MM_* */
+	__u64 chunks_off;	/* offset of struct kup_chunk[nr_chunks], sorted by addr, from the start of the section */
+	__u32 nr_chunks;
+	__u32 nr_huge;		/* how many of them are KUP_CHUNK_HUGE */
+	__u64 nr_pages;		/* 4 KiB frames, huge ones included */
+	char  comm[16];		/* NUL padded, for messages only */
+};
+
+enum kup_chunk_kind {
+	KUP_CHUNK_HUGE = 1,	/* value: pfn of 512 frames, 512-aligned, one compound page; nr = 512 */
+	KUP_CHUNK_RUNS = 2,	/* value: payload offset / 8; payload: struct kup_run[nr] */
+	KUP_CHUNK_SCATTER = 3,	/* value: payload offset / 8; payload: struct kup_scatter, see there; nr pages */
+};
+
+struct kup_chunk {
+	__u64 addr;		/* virtual address, chunk aligned */
+	__u32 value;
+	__u16 nr;
+	__u8  kind;		/* enum kup_chunk_kind */
+	__u8  width;		/* KUP_CHUNK_SCATTER: bytes of each frame number, 1..4; else 0 */
+};
+
+struct kup_run {
+	__u16 first;		/* index of the first page in the chunk, 0..511; runs are sorted and disjoint */
+	__u16 nr;		/* pages, 1..512 */
+	__u32 pfn;
+};
+
+/* Followed by nr little-endian numbers of width bytes each: pfn - base, in the order of the set bits; zero padded to 8. */
+struct kup_scatter {
+	__u64 present[KUP_CHUNK_PAGES / 64];	/* bit i: page i of the chunk is there */
+	__u32 base;				/* lowest pfn */
+	__u32 zero;
+};
+
+static_assert(sizeof(struct kup_mm_record) == 48, "map layout");
+static_assert(sizeof(struct kup_chunk) == 16, "map layout");
+static_assert(sizeof(struct kup_run) == 8, "map layout");
+static_assert(sizeof(struct kup_scatter) == 72, "map layout");
+
+#define KUP_PFN_NONE		0u	/* frame 0 is never preserved */
+#define KUP_PAYLOAD_MAX		(sizeof(struct kup_scatter) + 4 * KUP_CHUNK_PAGES)
+
+/**
+ * kup_chunk_encode - choose the smallest form for a chunk
+ * @c: out; .addr is the caller's, .value is set for a huge page only (else the caller stores the payload and its place)
+ * @pfn: KUP_CHUNK_PAGES frame numbers, KUP_PFN_NONE where there is no page; at least one page
+ * @huge: all frames are one compound page and it shall be one again
+ * @payload: out, room for KUP_PAYLOAD_MAX bytes, 8-byte aligned
+ *
+ * Return: bytes of payload (a multiple of 8, 0 for a huge page), or a negative errno (-EINVAL: no page, or @huge but
+ * not 512 contiguous aligned frames).
+ */
+int kup_chunk_encode(struct kup_chunk *c, const __u32 *pfn, int huge, void *payload);
+
+/**
+ * kup_chunk_decode - the frames of a chunk
+ * @c: the chunk
+ * @maps: start of the maps section
+ * @maps_size: its bytes
+ * @pfn: out, KUP_CHUNK_PAGES entries; NULL to check only
+ *
+ * Trusts nothing: every offset, count and index is checked.
+ *
+ * Return: the number of pages, or -EINVAL.
+ */
+int kup_chunk_decode(const struct kup_chunk *c, const void *maps, __u64 maps_size, __u32 *pfn);
+
+/**
+ * kup_maps_check - is the whole section well formed?
+ * @maps: start of the section
+ * @size: bytes
+ * @nr_mms: records
+ * @nr_frames: the sum that the header claims
+ *
+ * Checks records, sorted and aligned chunk tables, and decodes every chunk. Does not check that a frame is named once
+ * only, nor that it is RAM: the caller has the means.
+ *
+ * Return: 0 or -EINVAL.
+ */
+int kup_maps_check(const void *maps, __u64 size, __u32 nr_mms, __u64 nr_frames);
+
+/**
+ * kup_chunk_find - the chunk that holds @addr, by binary search
+ *
+ * Return: its index or -ENOENT.
+ */
+long kup_chunk_find(const struct kup_chunk *chunks, __u32 nr, __u64 addr);
+
+#endif

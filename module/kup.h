@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the parts of the module share. One switch at a time: one struct kup_ctx, under one mutex.
+ *
+ * Who owns a preserved frame:
+ *   old kernel   the process's mm, as before. PRESERVE moves the entries (or a whole page table) out of the page tables into
+ *                a hidden table; mapcount, refcount, memcg charge, LRU and rss stay as they are. With no entry to be found,
+ *                neither reclaim, migration nor KSM can take the frame. The module holds mm_users, so that exit waits.
+ *   the jump     the handover: the stub reserves it before the new kernel's allocator exists.
+ *   new kernel   PageReserved, refcount 1, owned by the handover; from ATTACH on by the struct kup_space of a process;
+ *                from its binding on by the process's page tables, as any anonymous page.
+ */
+#ifndef KUP_H
+#define KUP_H
+
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/types.h>
+
+#include <kup/handover.h>
+#include <kup/map.h>
+#include <uapi/kup_ppp.h>
+
+struct kup_space;
+
+/**
+ * struct kup_space_ops - how faults in a tracked address space are answered
+ * @fault: sleepable, called before the kernel's own handler with the locks that handle_mm_fault() is entered with (mmap_lock for
+ *	reading or, with FAULT_FLAG_VMA_LOCK, the VMA's lock). Returns 0 to go on to the kernel's handler with locks still held,
+ *	or what handle_mm_fault() shall return (VM_FAULT_RETRY: the lock has been released, as that contract says).
+ */
+struct kup_space_ops {
+	vm_fault_t (*fault)(struct kup_space *space, struct vm_area_struct *vma, unsigned long addr, unsigned int flags);
+	/* before madvise() looks at [start, end); mmap_lock not held; NULL: nothing to do */
+	int (*touch)(struct kup_space *space, unsigned long start, unsigned long end);
+};
+
+/* A process address space that the fault hook watches. Embedded in the old side's and the new side's own structures. */
+struct kup_space {
+	struct hlist_node node;
+	struct mm_struct *mm;
+	const struct kup_space_ops *ops;
+	refcount_t users;		/* 1 for being registered, 1 for each handler inside */
+	unsigned int seen;		/* hook.c */
+	void (*free)(struct kup_space *space);	/* after the last user, may sleep */
+};
+
+/* hook.c: the one place that knows how faults are caught. */
+int kup_hook_init(void);		/* resolve and choose; touches nothing */
+int kup_hook_arm(void);			/* nests; sleeps. After it returns 0, every fault of a registered space is seen */
+void kup_hook_disarm(void);		/* the last one removes the hooks and waits until nobody is inside them */
+const char *kup_hook_name(void);	/* for struct kup_status */
+int kup_space_register(struct kup_space *space);	/* -EEXIST if the mm is registered */
+void kup_space_unregister(struct kup_space *space);	/* no new handler enters; drops the registration's reference */
+struct kup_space *kup_space_get(struct mm_struct *mm);	/* NULL or a reference */
+void kup_space_put(struct kup_space *space);
+
+/* symbols.c: what the kernel does not export. See kup_syms in symbols.h. */
+int kup_symbols_init(char *why, size_t len);	/* all or -ENODEV with the missing ones named */
+
+struct kup_ctx {
+	struct mutex lock;		/* all fields, all ioctls but STATUS, SCAN and DRAIN with WAIT */
+	enum kup_state state;
+	u32 stub_state;
+	struct kup_status counters;	/* what STATUS shows and does not compute; own side writes its fields, under @lock or atomically */
+};
+extern struct kup_ctx kup;
+
+/* main.c. The one way to change kup.state; under kup.lock. Holds the module while the state is not IDLE. */
+void kup_set_state(enum kup_state state);
+unsigned long kup_max_pfn(void);	/* one past the last frame of RAM */
+
+#define kup_say(why, fmt, ...) scnprintf(why, KUP_WHY_LEN, fmt, ##__VA_ARGS__)
+
+/* Old side. All under kup.lock; each leaves the state as it was if it fails, else sets the next one itself (kup_set_state()). */
+int kup_prepare(struct kup_prepare *p);			/* window.c */
+int kup_scan(struct kup_scan *s);			/* scan.c; takes no kup.lock */
+int kup_preserve(struct kup_preserve *p);		/* preserve.c */
+int kup_seal(struct kup_seal *s);			/* seal.c */
+void kup_old_abort(void);				/* PREPARED, PRESERVED, SEALED -> IDLE; cannot fail */
+void kup_old_status(struct kup_status *st);
+void kup_old_exit(void);				/* at module exit, in IDLE */
+
+/* New side. */
+int kup_adopt(struct kup_adopt *a);			/* adopt.c */
+int kup_attach(struct kup_attach *a);			/* attach.c */
+int kup_commit(char *why);				/* attach.c */
+int kup_drain(u32 flags);				/* drain.c; takes kup.lock itself, WAIT sleeps without it */
+int kup_new_abort(char *why);				/* ADOPTED -> IDLE; -EBUSY if a process is attached */
+void kup_new_status(struct kup_status *st);
+
+/* store.c: the stream's pages and the store. write() builds it on the old side, read() reads it on the new one. */
+ssize_t kup_store_write(const char __user *buf, size_t len);
+ssize_t kup_store_read(char __user *buf, size_t len, loff_t *pos);
+
+/* netlock.c */
+int kup_netlock(bool on);
+
+#endif

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+#ifdef __KERNEL__
+#include <linux/errno.h>
+#include <linux/string.h>
+#else
+#include <errno.h>
+#include <string.h>
+#endif
+
+#include <kup/map.h>
+
+#define ADDR_MAX	(1ULL << 56)	/* of user space with five levels of page tables */
+#define PFN_MAX		0xffffffffULL
+
+static __u64 align8(__u64 n)
+{
+	return (n + 7) & ~7ULL;
+}
+
+static unsigned int count_runs(const __u32 *pfn)
+{
+	unsigned int i, runs = 0;
+
+	for (i = 0; i < KUP_CHUNK_PAGES; i++)
+		if (pfn[i] != KUP_PFN_NONE && (!i || pfn[i - 1] == KUP_PFN_NONE || pfn[i] != pfn[i - 1] + 1))
+			runs++;
+	return runs;
+}
+
+static int encode_runs(struct kup_chunk *c, const __u32 *pfn, unsigned int nr, struct kup_run *run)
+{
+	unsigned int i, n = 0;
+
+	c->kind = KUP_CHUNK_RUNS;
+	c->nr = nr;
+	for (i = 0; i < KUP_CHUNK_PAGES; i++) {
+		if (pfn[i] == KUP_PFN_NONE)
+			continue;
+		if (!i || pfn[i - 1] == KUP_PFN_NONE || pfn[i] != pfn[i - 1] + 1)
+			run[n++] = (struct kup_run) { .first = i, .pfn = pfn[i] };
+		run[n - 1].nr++;
+	}
+	return nr * sizeof(*run);
+}
+
+static int encode_scatter(struct kup_chunk *c, const __u32 *pfn, unsigned int nr, __u32 base, struct kup_scatter *s)
+{
+	__u8 *p = (__u8 *)(s + 1);
+	unsigned int i, b;
+
+	c->kind = KUP_CHUNK_SCATTER;
+	c->nr = nr;
+	memset(s, 0, sizeof(*s) + align8((__u64)nr * c->width));
+	s->base = base;
+	for (i = 0; i < KUP_CHUNK_PAGES; i++) {
+		if (pfn[i] == KUP_PFN_NONE)
+			continue;
+		s->present[i / 64] |= 1ULL << i % 64;
+		for (b = 0; b < c->width; b++)
+			*p++ = (pfn[i] - base) >> 8 * b;
+	}
+	return sizeof(*s) + align8((__u64)nr * c->width);
+}
+
+int kup_chunk_encode(struct kup_chunk *c, const __u32 *pfn, int huge, void *payload)
+{
+	unsigned int i, nr = 0, runs, width = 1;
+	__u32 low = ~0u, high = 0;
+
+	c->value = 0;
+	c->width = 0;
+	for (i = 0; i < KUP_CHUNK_PAGES; i++) {
+		if (pfn[i] == KUP_PFN_NONE)
+			continue;
+		nr++;
+		low = pfn[i] < low ? pfn[i] : low;
+		high = pfn[i] > high ? pfn[i] : high;
+	}
+	if (!nr)
+		return -EINVAL;
+	runs = count_runs(pfn);
+	if (huge) {
+		if (nr != KUP_CHUNK_PAGES || runs != 1 || pfn[0] % KUP_CHUNK_PAGES)
+			return -EINVAL;
+		c->kind = KUP_CHUNK_HUGE;
+		c->nr = nr;
+		c->value = pfn[0];
+		return 0;
+	}
+	while (width < 4 && (high - low) >> 8 * width)
+		width++;
+	if (runs * sizeof(struct kup_run) <= sizeof(struct kup_scatter) + align8((__u64)nr * width))
+		return encode_runs(c, pfn, runs, payload);
+	c->width = width;
+	return encode_scatter(c, pfn, nr, low, payload);
+}
+
+static int decode_huge(const struct kup_chunk *c, __u32 *pfn)
+{
+	unsigned int i;
+
+	if (c->nr != KUP_CHUNK_PAGES || c->width || c->value == KUP_PFN_NONE || c->value % KUP_CHUNK_PAGES)
+		return -EINVAL;
+	for (i = 0; pfn && i < KUP_CHUNK_PAGES; i++)
+		pfn[i] = c->value + i;
+	return KUP_CHUNK_PAGES;
+}
+
+static int decode_runs(const struct kup_chunk *c, const struct kup_run *run, __u64 room, __u32 *pfn)
+{
+	unsigned int i, j, pages = 0, end = 0;
+
+	if (!c->nr || c->nr > KUP_CHUNK_PAGES || c->width || c->nr * sizeof(*run) > room)
+		return -EINVAL;
+	for (i = 0; i < c->nr; i++, run++) {
+		if (run->first < end || !run->nr || run->first + run->nr > KUP_CHUNK_PAGES)
+			return -EINVAL;
+		if (run->pfn == KUP_PFN_NONE || (__u64)run->pfn + run->nr - 1 > PFN_MAX)
+			return -EINVAL;
+		end = run->first + run->nr;
+		for (j = 0; pfn && j < run->nr; j++)
+			pfn[run->first + j] = run->pfn + j;
+		pages += run->nr;
+	}
+	return pages;
+}
+
+static int decode_scatter(const struct kup_chunk *c, const struct kup_scatter *s, __u64 room, __u32 *pfn)
+{
+	const __u8 *p = (const __u8 *)(s + 1);
+	unsigned int i, b, pages = 0;
+
+	if (!c->nr || c->nr > KUP_CHUNK_PAGES || !c->width || c->width > 4)
+		return -EINVAL;
+	if (room < sizeof(*s) + align8((__u64)c->nr * c->width) || s->zero || s->base == KUP_PFN_NONE)
+		return -EINVAL;
+	for (i = 0; i < KUP_CHUNK_PAGES; i++) {
+		__u64 delta = 0;
+
+		if (!(s->present[i / 64] >> i % 64 & 1))
+			continue;
+		if (pages++ == c->nr)
+			return -EINVAL;
+		for (b = 0; b < c->width; b++)
+			delta |= (__u64)*p++ << 8 * b;
+		if (s->base + delta > PFN_MAX)
+			return -EINVAL;
+		if (pfn)
+			pfn[i] = s->base + delta;
+	}
+	return pages == c->nr ? (int)pages : -EINVAL;
+}
+
+int kup_chunk_decode(const struct kup_chunk *c, const void *maps, __u64 maps_size, __u32 *pfn)
+{
+	__u64 off = (__u64)c->value * 8;
+	const void *payload;
+
+	if (c->kind == KUP_CHUNK_HUGE)
+		return decode_huge(c, pfn);
+	if (pfn)
+		memset(pfn, 0, KUP_CHUNK_PAGES * sizeof(*pfn));
+	if (off > maps_size)
+		return -EINVAL;
+	payload = (const char *)maps + off;
+	switch (c->kind) {
+	case KUP_CHUNK_RUNS:
+		return decode_runs(c, payload, maps_size - off, pfn);
+	case KUP_CHUNK_SCATTER:
+		return decode_scatter(c, payload, maps_size - off, pfn);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int check_record(const struct kup_mm_record *r, const void *maps, __u64 size, __u32 nr_mms)
+{
+	const struct kup_chunk *c;
+	__u64 pages = 0;
+	__u32 i, huge = 0;
+
+	if (!r->pid || r->flags & ~KUP_MM_THP_DISABLED || r->comm[sizeof(r->comm) - 1])
+		return -EINVAL;
+	if (r->chunks_off % 8 || r->chunks_off < nr_mms * sizeof(*r) || r->chunks_off > size ||
+	    r->nr_chunks > (size - r->chunks_off) / sizeof(*c))
+		return -EINVAL;
+	c = (const void *)((const char *)maps + r->chunks_off);
+	for (i = 0; i < r->nr_chunks; i++, c++) {
+		int nr;
+
+		if (c->addr % KUP_CHUNK_SIZE || c->addr >= ADDR_MAX || (i && c->addr <= c[-1].addr))
+			return -EINVAL;
+		nr = kup_chunk_decode(c, maps, size, NULL);
+		if (nr < 0)
+			return nr;
+		pages += nr;
+		huge += c->kind == KUP_CHUNK_HUGE;
+	}
+	return pages == r->nr_pages && huge == r->nr_huge ? 0 : -EINVAL;
+}
+
+int kup_maps_check(const void *maps, __u64 size, __u32 nr_mms, __u64 nr_frames)
+{
+	const struct kup_mm_record *r = maps;
+	__u64 frames = 0;
+	__u32 i, j;
+
+	if (nr_mms > KUP_MAX_MMS || nr_mms * sizeof(*r) > size)
+		return -EINVAL;
+	for (i = 0; i < nr_mms; i++) {
+		int err = check_record(&r[i], maps, size, nr_mms);
+
+		if (err)
+			return err;
+		for (j = 0; j < i; j++)
+			if (r[j].pid == r[i].pid)
+				return -EINVAL;
+		frames += r[i].nr_pages;
+	}
+	return frames == nr_frames ? 0 : -EINVAL;
+}
+
+long kup_chunk_find(const struct kup_chunk *chunks, __u32 nr, __u64 addr)
+{
+	__u32 low = 0, high = nr;
+
+	addr &= ~(KUP_CHUNK_SIZE - 1);
+	while (low < high) {
+		__u32 mid = low + (high - low) / 2;
+
+		if (chunks[mid].addr == addr)
+			return mid;
+		if (chunks[mid].addr < addr)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return -ENOENT;
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the files of the old side share. */
+#ifndef KUP_OLD_H
+#define KUP_OLD_H
+
+#include <linux/hugetlb.h>
+#include <linux/memremap.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/swapops.h>
+
+#include "compat/compat.h"
+#include "kup.h"
+
+/* window.c; all zero without a window. Under kup.lock. */
+extern struct kup_window {
+	u64 base, size;
+	u64 area;		/* == base + size; KUP_AREA_SIZE bytes */
+	u64 nonce;
+} kup_window;
+
+void kup_window_free(void);
+
+static inline void *kup_area(void)
+{
+	return __va(kup_window.area);
+}
+
+/* What a page table entry of an anonymous mapping stands for. */
+enum kup_page_kind {
+	KUP_PAGE_NONE,
+	KUP_PAGE_ZERO,		/* the shared page of zeros */
+	KUP_PAGE_KEEP,		/* an anonymous page that only this entry maps: can be preserved */
+	KUP_PAGE_SHARED,	/* an anonymous page with more owners */
+	KUP_PAGE_PINNED,	/* a device may write to it */
+	KUP_PAGE_SWAP,
+	KUP_PAGE_OTHER,		/* a page of a file, a marker, a broken page: not ours */
+};
+
+static inline enum kup_page_kind kup_page_kind(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	if (!folio_test_anon(folio) || PageHWPoison(page) || is_zone_device_page(page))
+		return KUP_PAGE_OTHER;
+	if (!PageAnonExclusive(page)) {
+		int mapcount = atomic_read(&page->_mapcount) + 1;
+
+		if (folio_test_large(folio))
+			mapcount += folio_entire_mapcount(folio);
+		if (mapcount != 1 || folio_test_ksm(folio))
+			return KUP_PAGE_SHARED;
+	}
+	return folio_maybe_dma_pinned(folio) ? KUP_PAGE_PINNED : KUP_PAGE_KEEP;
+}
+
+/* Under the page table's lock. */
+static inline enum kup_page_kind kup_pte_kind(pte_t pte)
+{
+	if (pte_none(pte))
+		return KUP_PAGE_NONE;
+	if (!pte_present(pte))
+		return non_swap_entry(pte_to_swp_entry(pte)) ? KUP_PAGE_OTHER : KUP_PAGE_SWAP;
+	if (is_zero_pfn(pte_pfn(pte)))
+		return KUP_PAGE_ZERO;
+	if (pte_special(pte) || !pfn_valid(pte_pfn(pte)))
+		return KUP_PAGE_OTHER;
+	return kup_page_kind(pfn_to_page(pte_pfn(pte)));
+}
+
+/* scan.c */
+enum kup_page_kind kup_pmd_kind(pmd_t pmd);	/* of a huge entry, under its lock: of all 512 pages */
+
+/* The mappings whose pages are preserved. All others stay for CRIU. */
+static inline bool kup_vma_eligible(const struct vm_area_struct *vma)
+{
+	return vma->anon_vma && !vma->vm_file && !vma->vm_ops &&
+	       !(vma->vm_flags & (VM_EXEC | VM_SHARED | VM_HUGETLB | VM_PFNMAP | VM_IO | VM_MIXEDMAP | VM_SHADOW_STACK));
+}
+
+/**
+ * kup_find_pmd - the middle entry for @addr
+ * @next: out, where to go on: the end of what this entry or, if there is none, the missing upper one maps
+ *
+ * Return: NULL if there is none. Under mmap_lock.
+ */
+pmd_t *kup_find_pmd(struct mm_struct *mm, unsigned long addr, unsigned long *next);
+
+/**
+ * kup_refuse - can this address space not be preserved at all?
+ *
+ * Under mmap_lock. Return: 0, or -EBUSY with @why saying what is in the way.
+ */
+int kup_refuse(struct mm_struct *mm, char *why);
+
+void kup_describe_vma(const struct vm_area_struct *vma, char *buf, size_t len);
+
+/* Adds up what is mapped in @vma. Under mmap_lock. */
+void kup_count_vma(struct vm_area_struct *vma, struct kup_scan *s, unsigned long *pinned_addr);
+
+/* The leader and address space of a thread group; -ESRCH. The caller does mmput() and put_task_struct(). */
+int kup_find_process(pid_t pid, struct task_struct **leader, struct mm_struct **mm);
+
+/*
+ * One chunk of a preserved process: what is not in its page tables.
+ *
+ *   HIDDEN_TABLE  a whole page table, taken off its middle entry, which is none until the table is back
+ *   HIDDEN_PTES   some entries of a table that is in place; @ptes is a page of ours
+ *   HIDDEN_HUGE   a huge entry; its deposited table stays with the page of middle entries
+ *   HIDDEN_SPLIT  a huge entry that is back in place while a fault splits it
+ *   HIDDEN_BACK   nothing: all is back in place
+ */
+enum kup_hidden_kind {
+	HIDDEN_BACK,
+	HIDDEN_TABLE,
+	HIDDEN_PTES,
+	HIDDEN_HUGE,
+	HIDDEN_SPLIT,
+};
+
+struct kup_hidden {
+	unsigned long addr;		/* chunk aligned */
+	enum kup_hidden_kind kind;
+	u32 nr_moved;			/* bits set in moved */
+	pgprot_t prot;			/* of the VMA when hidden */
+	union {
+		pgtable_t table;
+		pte_t *ptes;
+		pmd_t pmd;
+	};
+	DECLARE_BITMAP(moved, PTRS_PER_PTE);	/* pages that a fault brought back */
+};
+
+/* A page that was brought back after the seal, with a reference. */
+struct kup_held {
+	struct kup_held *next;
+	struct page *page;
+};
+
+/* A preserved process. */
+struct kup_old_mm {
+	struct kup_space space;
+	struct mmu_notifier notifier;
+	struct list_head node;		/* of kup_old_mms */
+	struct mm_struct *mm;		/* holds mm_users from PRESERVE to ABORT */
+	pid_t tgid;			/* in the initial pid namespace */
+	char comm[TASK_COMM_LEN];
+	bool thp_was_disabled;
+	bool disturbed;			/* it ran: mapped, unmapped or forked while preserved */
+	struct mutex fault_lock;	/* one fault at a time; outside lock */
+	struct mutex lock;		/* of all below. Who changes something holds mmap_lock or a VMA's lock as well */
+	struct kup_hidden *chunk;	/* sorted by addr */
+	u32 nr_chunks, room;
+	pte_t *spare;			/* a zeroed page, or NULL */
+	bool sealed;			/* an entry whose page a fault brings back stays hidden too, and the page is held */
+	struct kup_held *held;
+	u64 pages, huge;		/* taken by PRESERVE */
+};
+
+extern struct list_head kup_old_mms;	/* preserve.c, under kup.lock */
+
+void kup_old_wait(bool disarmed);	/* preserve.c: until nothing of the last ABORT is left to do, but for the hook if not @disarmed */
+int kup_check_frozen(struct mm_struct *mm, char *why);	/* preserve.c: -EBUSY with @why naming a thread that is not */
+
+/* hidden.c */
+extern const struct kup_space_ops kup_old_space_ops;
+extern const struct mmu_notifier_ops kup_old_notifier_ops;
+
+void kup_flush_all(struct mm_struct *mm);	/* with what the CPUs remember of upper levels: for tables that went away */
+void kup_put_back_all(struct kup_old_mm *om);	/* mmap_lock for writing. All as before, sealed or not */
+u64 kup_faulted_back(bool reset);
+
+/**
+ * kup_hide_moved - take the pages that faults brought back out of the page tables again, and seal
+ *
+ * Return: 0 with om->sealed set: from here on every entry can be read in the chunks, whatever is touched; -EBUSY with @why if the
+ * process ran meanwhile or a page cannot be taken any more; -EINTR.
+ */
+int kup_hide_moved(struct kup_old_mm *om, char *why);
+void kup_unseal(struct kup_old_mm *om);
+
+static inline pte_t *kup_hidden_ptes(const struct kup_hidden *h)
+{
+	return h->kind == HIDDEN_TABLE ? page_address(h->table) : h->ptes;
+}
+
+void kup_seal_undo(void);	/* seal.c: frees what SEAL made */
+
+#endif

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Looks at a process without changing it: what PRESERVE would take, leave and refuse. */
+#include <linux/pid.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/task.h>
+
+#include "old.h"
+
+pmd_t *kup_find_pmd(struct mm_struct *mm, unsigned long addr, unsigned long *next)
+{
+	pgd_t *pgd = pgd_offset(mm, addr);
+	p4d_t *p4d;
+	pud_t *pud;
+
+	*next = (addr & PGDIR_MASK) + PGDIR_SIZE;
+	if (pgd_none(*pgd) || pgd_bad(*pgd))
+		return NULL;
+	p4d = p4d_offset(pgd, addr);
+	*next = (addr & P4D_MASK) + P4D_SIZE;
+	if (p4d_none(*p4d) || p4d_bad(*p4d))
+		return NULL;
+	pud = pud_offset(p4d, addr);
+	*next = (addr & PUD_MASK) + PUD_SIZE;
+	if (pud_none(*pud) || pud_bad(*pud))
+		return NULL;
+	*next = (addr & PMD_MASK) + PMD_SIZE;
+	return pmd_offset(pud, addr);
+}
+
+enum kup_page_kind kup_pmd_kind(pmd_t pmd)
+{
+	struct page *page = pmd_page(pmd);
+	enum kup_page_kind kind;
+	unsigned int i;
+
+	/* Nothing else that is not anonymous is mapped huge in a mapping that is. */
+	if (!folio_test_anon(page_folio(page)))
+		return KUP_PAGE_ZERO;
+	kind = kup_page_kind(page);
+	if (kind != KUP_PAGE_KEEP || PageAnonExclusive(page))
+		return kind;
+	for (i = 1; i < HPAGE_PMD_NR && kind == KUP_PAGE_KEEP; i++)
+		kind = kup_page_kind(page + i);
+	return kind;
+}
+
+void kup_describe_vma(const struct vm_area_struct *vma, char *buf, size_t len)
+{
+	if (vma->vm_file)
+		snprintf(buf, len, "%lx-%lx %pD2", vma->vm_start, vma->vm_end, vma->vm_file);
+	else
+		snprintf(buf, len, "%lx-%lx", vma->vm_start, vma->vm_end);
+}
+
+static const char *refuse_vma(struct mm_struct *mm, struct vm_area_struct *vma)
+{
+	if (userfaultfd_armed(vma))
+		return "is watched by userfaultfd";
+#ifdef CONFIG_HUGETLB_PAGE
+	if (is_vm_hugetlb_page(vma) && atomic_long_read(&mm->hugetlb_usage))
+		return "holds hugetlb pages";
+#endif
+	/* Without a file it is vvar or the like, which CRIU knows. */
+	if (vma->vm_flags & (VM_PFNMAP | VM_IO) && vma->vm_file)
+		return "maps a device";
+	return NULL;
+}
+
+int kup_refuse(struct mm_struct *mm, char *why)
+{
+	struct vm_area_struct *vma;
+	char name[64];
+
+	mmap_assert_locked(mm);
+	if (kup_compat_is_mirrored(mm)) {
+		kup_say(why, "a device or a virtual machine (KVM) mirrors its address space");
+		return -EBUSY;
+	}
+	for (vma = find_vma(mm, 0); vma; vma = find_vma(mm, vma->vm_end)) {
+		const char *reason = refuse_vma(mm, vma);
+
+		if (reason) {
+			kup_describe_vma(vma, name, sizeof(name));
+			kup_say(why, "its mapping %s %s", name, reason);
+			return -EBUSY;
+		}
+	}
+	return 0;
+}
+
+static void count(struct vm_area_struct *vma, struct kup_scan *s, enum kup_page_kind kind, unsigned int nr)
+{
+	switch (kind) {
+	case KUP_PAGE_SWAP:
+		s->swapped_pages += nr;
+		return;
+	case KUP_PAGE_KEEP:
+	case KUP_PAGE_SHARED:
+	case KUP_PAGE_PINNED:
+		break;
+	default:
+		return;
+	}
+	s->anon_pages += nr;
+	if (vma->vm_file)
+		s->filecow_pages += nr;
+	else if (vma->vm_flags & VM_EXEC)
+		s->exec_pages += nr;
+	else if (kind == KUP_PAGE_SHARED)
+		s->shared_pages += nr;
+	else if (!kup_vma_eligible(vma))
+		return;
+	else if (kind == KUP_PAGE_PINNED)
+		s->pinned_pages += nr;
+	else {
+		s->preserve_pages += nr;
+		s->huge_pages += nr / HPAGE_PMD_NR;
+	}
+}
+
+void kup_count_vma(struct vm_area_struct *vma, struct kup_scan *s, unsigned long *pinned_addr)
+{
+	unsigned long addr, next;
+
+	/* A page of this process alone can only be where it has an anon_vma. */
+	if (!vma->anon_vma)
+		return;
+	for (addr = vma->vm_start; addr < vma->vm_end; addr = next) {
+		pmd_t *pmd = kup_find_pmd(vma->vm_mm, addr, &next);
+		enum kup_page_kind kind;
+		spinlock_t *ptl;
+		pte_t *pte;
+
+		cond_resched();
+		next = min(next, vma->vm_end);
+		if (!pmd)
+			continue;
+		ptl = pmd_lock(vma->vm_mm, pmd);
+		if (pmd_trans_huge(*pmd)) {
+			kind = kup_pmd_kind(*pmd);
+			if (kind == KUP_PAGE_PINNED && kup_vma_eligible(vma) && !*pinned_addr)
+				*pinned_addr = addr;
+			count(vma, s, kind, HPAGE_PMD_NR);
+			spin_unlock(ptl);
+			continue;
+		}
+		spin_unlock(ptl);
+		if (!pmd_present(*pmd))
+			continue;
+		pte = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+		if (!pte)
+			continue;
+		for (; addr < next; addr += PAGE_SIZE, pte++) {
+			kind = kup_pte_kind(*pte);
+			if (kind == KUP_PAGE_PINNED && kup_vma_eligible(vma) && !*pinned_addr)
+				*pinned_addr = addr;
+			count(vma, s, kind, 1);
+		}
+		pte_unmap_unlock(pte - 1, ptl);
+	}
+}
+
+int kup_find_process(pid_t nr, struct task_struct **leader, struct mm_struct **mm)
+{
+	struct pid *pid = find_get_pid(nr);
+	struct task_struct *task = get_pid_task(pid, PIDTYPE_TGID);
+
+	put_pid(pid);
+	if (!task)
+		return -ESRCH;
+	*mm = get_task_mm(task);
+	if (!*mm) {
+		put_task_struct(task);
+		return -ESRCH;
+	}
+	*leader = task;
+	return 0;
+}
+
+/**
+ * kup_scan - what PRESERVE would do with this process; changes nothing
+ */
+int kup_scan(struct kup_scan *s)
+{
+	struct kup_scan found = { .size = s->size, .pid = s->pid };
+	unsigned long pinned_addr = 0;
+	struct vm_area_struct *vma;
+	struct task_struct *leader;
+	struct mm_struct *mm;
+	int err;
+
+	err = kup_find_process(s->pid, &leader, &mm);
+	if (err)
+		return err;
+	*s = found;
+	kup_old_wait(false);	/* our own notifier is none that mirrors */
+	err = -EINTR;
+	if (mmap_read_lock_killable(mm))
+		goto put;
+	for (vma = find_vma(mm, 0); vma; vma = find_vma(mm, vma->vm_end))
+		kup_count_vma(vma, s, &pinned_addr);
+	s->shmem_pages = get_mm_counter(mm, MM_SHMEMPAGES);
+	err = kup_refuse(mm, s->why);
+	mmap_read_unlock(mm);
+	if (!err && s->pinned_pages) {
+		kup_say(s->why, "%llu pages are pinned for DMA, the first at %lx", s->pinned_pages, pinned_addr);
+		err = -EBUSY;
+	}
+put:
+	mmput(mm);
+	put_task_struct(leader);
+	return err;
+}

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Writes the handover.
+ *
+ *   1. Pages that faults brought back are hidden again. What is touched from here on stays named (kup_hide_moved()).
+ *   2. The maps section is encoded into pages of its own. Each frame sets its bit in a bitmap of all RAM, which shows a frame
+ *      named twice, and later gives the extents in order: nothing is sorted.
+ *   3. The stream's pages and the area get their bits. Blocks are filled up, order by order, until there are few enough extents.
+ *   4. Extents, directory and header go to the area; the header, with the sums of all, last.
+ */
+#include <linux/module.h>
+#include <linux/utsname.h>
+#include <linux/vmalloc.h>
+
+#include <asm/tsc.h>
+
+#include "extent.h"
+#include "old.h"
+#include "stream.h"
+
+static unsigned int max_extents = 32768;
+module_param(max_extents, uint, 0644);
+MODULE_PARM_DESC(max_extents, "most extents in a handover (default 32768, at most 65536): blocks grow until there are this few");
+
+#define MIN_FREE	(128ULL << 20)
+#define BLOCK_WORDS	((1u << KUP_MAX_BLOCK_ORDER) / 64)
+
+static struct kup_pages maps;	/* of the handover that is sealed; under kup.lock */
+
+struct seal {
+	u64 *frames;		/* bitmap of all RAM */
+	u64 words;
+	u64 end;		/* bytes of the maps section written so far */
+	u64 nr_frames;
+	u32 nr_mms;
+	char *why;
+	struct kup_extent *extents;
+	u32 nr_extents;
+	u32 order;
+	u32 pfn[KUP_CHUNK_PAGES];
+	u64 payload[KUP_PAYLOAD_MAX / 8];
+};
+
+static int name_frame(struct seal *s, u32 pfn)
+{
+	if (WARN_ON_ONCE(pfn >= s->words * 64))
+		return -EINVAL;
+	if (!__test_and_set_bit(pfn, (unsigned long *)s->frames))
+		return 0;
+	kup_say(s->why, "frame %#x has two owners", pfn);
+	return -EBUSY;
+}
+
+static int name_pages(struct seal *s, const struct kup_pages *p)
+{
+	u64 i;
+	int err = 0;
+
+	for (i = 0; i < p->nr && !err; i++)
+		err = name_frame(s, p->pfn[i]);
+	return err;
+}
+
+/* The frames of a chunk into s->pfn. Returns their number. */
+static unsigned int hidden_frames(struct seal *s, const struct kup_hidden *h)
+{
+	const pte_t *pte;
+	unsigned int i, nr = 0;
+
+	if (h->kind == HIDDEN_BACK || (h->kind == HIDDEN_HUGE && kup_pmd_kind(h->pmd) == KUP_PAGE_ZERO))
+		return 0;
+	if (h->kind == HIDDEN_HUGE || h->kind == HIDDEN_SPLIT) {
+		for (i = 0; i < KUP_CHUNK_PAGES; i++)
+			s->pfn[i] = pmd_pfn(h->pmd) + i;
+		return KUP_CHUNK_PAGES;
+	}
+	pte = kup_hidden_ptes(h);
+	for (i = 0; i < KUP_CHUNK_PAGES; i++) {
+		bool frame = !pte_none(pte[i]) && !is_zero_pfn(pte_pfn(pte[i]));
+
+		s->pfn[i] = frame ? pte_pfn(pte[i]) : KUP_PFN_NONE;
+		nr += frame;
+	}
+	return nr;
+}
+
+/* The chunk's frames are one huge page, maybe mapped page by page. */
+static bool is_huge(const struct seal *s, unsigned int nr)
+{
+	return nr == KUP_CHUNK_PAGES && !(s->pfn[0] % KUP_CHUNK_PAGES) && s->pfn[nr - 1] == s->pfn[0] + nr - 1 &&
+	       folio_order(page_folio(pfn_to_page(s->pfn[0]))) == HPAGE_PMD_ORDER;
+}
+
+static int grow_maps(u64 end)
+{
+	return kup_pages_reserve(&maps, DIV_ROUND_UP(end, PAGE_SIZE));
+}
+
+static int encode_chunk(struct seal *s, struct kup_old_mm *om, const struct kup_hidden *h, struct kup_mm_record *r)
+{
+	struct kup_chunk c = { .addr = h->addr };
+	unsigned int nr, i;
+	int size, err = 0;
+
+	mutex_lock(&om->lock);
+	nr = hidden_frames(s, h);
+	mutex_unlock(&om->lock);
+	if (!nr)
+		return 0;
+	for (i = 0; i < KUP_CHUNK_PAGES && !err; i++)
+		if (s->pfn[i] != KUP_PFN_NONE)
+			err = name_frame(s, s->pfn[i]);
+	if (err)
+		return err;
+	size = is_huge(s, nr) ? kup_chunk_encode(&c, s->pfn, true, s->payload) : -EINVAL;
+	if (size < 0)
+		size = kup_chunk_encode(&c, s->pfn, false, s->payload);
+	if (size) {
+		if (s->end / 8 > U32_MAX)
+			return -ENOSPC;
+		c.value = s->end / 8;
+		err = grow_maps(s->end + size);
+		if (err)
+			return err;
+		kup_pages_write(&maps, s->end, s->payload, size);
+		s->end += size;
+	}
+	kup_pages_write(&maps, r->chunks_off + r->nr_chunks++ * sizeof(c), &c, sizeof(c));
+	r->nr_huge += c.kind == KUP_CHUNK_HUGE;
+	r->nr_pages += nr;
+	return 0;
+}
+
+static int encode_mm(struct seal *s, struct kup_old_mm *om, struct kup_mm_record *r)
+{
+	const struct kup_hidden *h;
+	int err = 0;
+
+	for (h = om->chunk; h < om->chunk + om->nr_chunks && !err; h++) {
+		err = encode_chunk(s, om, h, r);
+		cond_resched();
+	}
+	s->nr_frames += r->nr_pages;
+	return err;
+}
+
+/* Records first, then the chunk tables of all, then the payloads as they come. */
+static int encode_maps(struct seal *s)
+{
+	u64 tables = s->nr_mms * sizeof(struct kup_mm_record), record = 0;
+	struct kup_old_mm *om;
+	int err;
+
+	s->end = tables;
+	list_for_each_entry(om, &kup_old_mms, node)
+		s->end += om->nr_chunks * sizeof(struct kup_chunk);
+	err = grow_maps(s->end);
+	if (err)
+		return err;
+	list_for_each_entry(om, &kup_old_mms, node) {
+		struct kup_mm_record r = {
+			.pid = om->tgid,
+			.flags = om->thp_was_disabled ? KUP_MM_THP_DISABLED : 0,
+			.chunks_off = tables,
+		};
+
+		strscpy(r.comm, om->comm, sizeof(r.comm));
+		err = encode_mm(s, om, &r);
+		if (err)
+			return err;
+		kup_pages_write(&maps, record, &r, sizeof(r));
+		record += sizeof(r);
+		tables += om->nr_chunks * sizeof(struct kup_chunk);
+	}
+	return 0;
+}
+
+/* May the next kernel be kept from this frame, which is nobody's, until it adopts the handover? */
+static int may_fill(void *arg, __u64 pfn)
+{
+	struct page *page = pfn_to_online_page(pfn);
+
+	return page && !PageReserved(page) &&
+	       (pfn < PHYS_PFN(kup_window.base) || pfn >= PHYS_PFN(kup_window.base + kup_window.size));
+}
+
+static int make_extents(struct seal *s)
+{
+	u32 max = clamp(READ_ONCE(max_extents), 1u, KUP_MAX_EXTENTS);
+	u64 runs = kup_frames_runs(s->frames, s->words);
+
+	while (runs > max && s->order < KUP_MAX_BLOCK_ORDER) {
+		kup_frames_round(s->frames, s->words, ++s->order, may_fill, NULL);
+		runs = kup_frames_runs(s->frames, s->words);
+		cond_resched();
+	}
+	if (runs > max) {
+		kup_say(s->why, "memory is too scattered: %llu extents with blocks of %lu KiB, at most %u are allowed",
+			runs, PAGE_SIZE << s->order >> 10, max);
+		return -ENOSPC;
+	}
+	s->extents = kup_area() + PAGE_SIZE;
+	s->nr_extents = kup_frames_extents(s->frames, s->words, s->extents, max);
+	return 0;
+}
+
+static int check_room(struct seal *s, u64 min_free, u64 *reserved)
+{
+	u64 total = totalram_pages(), used;
+
+	*reserved = kup_frames_count(s->frames, s->words);
+	used = *reserved + PHYS_PFN(kup_window.size);
+	if (total > used && PFN_PHYS(total - used) >= min_free)
+		return 0;
+	kup_say(s->why, "too little memory for the next kernel: of %llu MiB, %llu are reserved, window and all, and %llu must be left",
+		PFN_PHYS(total) >> 20, PFN_PHYS(used) >> 20, min_free >> 20);
+	return -ENOSPC;
+}
+
+static int write_area(struct seal *s)
+{
+	const struct kup_pages *store = kup_store_pages();
+	struct kup_handover *h = kup_area(), hdr = {
+		.magic = KUP_HANDOVER_MAGIC,
+		.version = KUP_HANDOVER_VERSION,
+		.header_size = sizeof(hdr),
+		.nonce = kup_window.nonce,
+		.self = kup_window.area,
+		.nr_extents = s->nr_extents,
+		.block_order = s->order,
+		.stream_pages = maps.nr + store->nr,
+		.maps_size = s->end,
+		.store_off = PFN_PHYS(maps.nr),
+		.store_size = kup_store_size(),
+		.nr_mms = s->nr_mms,
+		.nr_frames = s->nr_frames,
+		.stub_state = KUP_STUB_NONE,
+	};
+	u64 dir_size = hdr.stream_pages * sizeof(u32);
+	u32 *dir;
+
+	hdr.extents_off = PAGE_SIZE;
+	hdr.directory_off = hdr.extents_off + PAGE_ALIGN(s->nr_extents * sizeof(*s->extents));
+	hdr.scratch_off = hdr.directory_off + PAGE_ALIGN(dir_size);
+	if (hdr.scratch_off + ((u64)s->nr_extents + KUP_REGION_SLACK) * KUP_MAX_REGION_SIZE > KUP_AREA_SIZE) {
+		kup_say(s->why, "the handover is too large: %llu pages of maps and store, %u extents", hdr.stream_pages,
+			s->nr_extents);
+		return -ENOSPC;
+	}
+	hdr.scratch_size = KUP_AREA_SIZE - hdr.scratch_off;
+
+	dir = kup_area() + hdr.directory_off;
+	memset(dir, 0, PAGE_ALIGN(dir_size));
+	memcpy(dir, maps.pfn, maps.nr * sizeof(*dir));
+	memcpy(dir + maps.nr, store->pfn, store->nr * sizeof(*dir));
+
+	hdr.extents_sum = kup_sum(s->extents, s->nr_extents * sizeof(*s->extents), 0);
+	hdr.directory_sum = kup_sum(dir, round_up(dir_size, 8), 0);
+	hdr.maps_sum = kup_pages_sum(&maps, hdr.maps_size);
+	hdr.store_sum = kup_pages_sum(store, hdr.store_size);
+	strscpy_pad(hdr.release, init_utsname()->release, sizeof(hdr.release));
+	hdr.seal_tsc = rdtsc_ordered();
+	hdr.header_sum = kup_sum(&hdr, offsetof(struct kup_handover, header_sum), 0);
+	*h = hdr;
+	return 0;
+}
+
+static int check_undisturbed(struct seal *s)
+{
+	struct kup_old_mm *om;
+
+	list_for_each_entry(om, &kup_old_mms, node)
+		if (READ_ONCE(om->disturbed)) {
+			kup_say(s->why, "%s (%d) ran while its memory was preserved", om->comm, om->tgid);
+			return -EBUSY;
+		}
+	return 0;
+}
+
+static int seal(struct seal *s, struct kup_seal *arg)
+{
+	u64 reserved;
+	int err;
+
+	s->words = round_up(DIV_ROUND_UP_ULL(kup_max_pfn(), 64), BLOCK_WORDS);
+	s->frames = kvcalloc(s->words, sizeof(*s->frames), GFP_KERNEL);
+	if (!s->frames)
+		return -ENOMEM;
+	err = encode_maps(s);
+	if (err)
+		return err;
+	err = name_pages(s, &maps);
+	if (err)
+		return err;
+	err = name_pages(s, kup_store_pages());
+	if (err)
+		return err;
+	bitmap_set((unsigned long *)s->frames, PHYS_PFN(kup_window.area), PHYS_PFN(KUP_AREA_SIZE));
+	err = check_undisturbed(s);
+	if (err)
+		return err;
+	err = make_extents(s);
+	if (err)
+		return err;
+	err = check_room(s, arg->min_free ?: MIN_FREE, &reserved);
+	if (err)
+		return err;
+	err = write_area(s);
+	if (err)
+		return err;
+	arg->frames = s->nr_frames;
+	arg->reserved_pages = reserved;
+	arg->meta_bytes = s->end;
+	arg->extents = s->nr_extents;
+	arg->block_order = s->order;
+	return 0;
+}
+
+static int hide_all_moved(struct seal *s)
+{
+	struct kup_old_mm *om;
+	int err = 0;
+
+	list_for_each_entry(om, &kup_old_mms, node) {
+		err = kup_hide_moved(om, s->why);
+		if (err)
+			break;
+		s->nr_mms++;
+	}
+	return s->nr_mms > KUP_MAX_MMS ? -ENOSPC : err;
+}
+
+/**
+ * kup_seal - write the handover
+ */
+int kup_seal(struct kup_seal *arg)
+{
+	struct seal *s;
+	int err;
+
+	lockdep_assert_held(&kup.lock);
+	s = kvzalloc(sizeof(*s), GFP_KERNEL);
+	if (!s)
+		return -ENOMEM;
+	s->why = arg->why;
+	err = hide_all_moved(s) ?: seal(s, arg);
+	if (err)
+		kup_seal_undo();
+	else
+		kup_set_state(KUP_STATE_SEALED);
+	kvfree(s->frames);
+	kvfree(s);
+	return err;
+}
+
+void kup_seal_undo(void)
+{
+	struct kup_old_mm *om;
+
+	list_for_each_entry(om, &kup_old_mms, node)
+		kup_unseal(om);
+	if (kup_window.size)
+		memset(kup_area(), 0, PAGE_SIZE);
+	kup_pages_free(&maps);
+}

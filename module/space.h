@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The new side's own structures: the handover that was adopted, what belongs to which process, and what is unbound.
+ *
+ * Lives of a chunk: UNBOUND until somebody has its `busy` bit and finds its `done` bit clear, binds or drops it, and sets
+ * `done`. It never goes back. The busy bit is held by tasks that hold mmap_lock of that mm (for reading or writing), or after
+ * its last user has gone; its holder takes page table locks, but never enters reclaim, so who waits for it may hold anything.
+ *
+ * Lives of a record: free; attached (space); free again if its process ended before COMMIT, but then not one chunk may be
+ * done, or it cannot be attached again.
+ *
+ * Locks, outer first: kup.lock, mmap_lock, busy bit, page table locks.
+ */
+#ifndef KUP_SPACE_H
+#define KUP_SPACE_H
+
+#include <linux/atomic.h>
+#include <linux/mmu_notifier.h>
+#include <linux/types.h>
+
+#include "kup.h"
+#include "stream.h"
+
+struct kup_attached;
+
+/* One process of the handover. */
+struct kup_record {
+	const struct kup_mm_record *mm;
+	const struct kup_chunk *chunks;
+	unsigned long *busy;		/* bit locks, one a chunk */
+	unsigned long *done;		/* bound or dropped */
+	atomic_t nr_done;
+	struct kup_attached *att;	/* kup.lock; NULL: no process has it */
+};
+
+/* A process that has a record. */
+struct kup_attached {
+	struct kup_space space;
+	struct mmu_notifier notifier;
+	struct kup_record *rec;
+	pid_t pid;			/* in the initial namespace, for messages */
+	bool dead;			/* the mm has no user any more */
+};
+
+/* What was adopted. Fields are written under kup.lock; from ADOPT until all is given back they stand still. */
+struct kup_adopted {
+	struct kup_handover *h;		/* in the direct map */
+	struct kup_stream stream;
+	struct kup_record *rec;		/* [h->nr_mms] */
+	u64 commit_ns, done_ns;		/* of COMMIT, and of the last chunk */
+	atomic64_t unbound, bound, bound_huge, fault_binds, dropped;
+};
+extern struct kup_adopted kup_new;
+
+/* bind.c */
+int kup_bind_chunk(struct kup_attached *att, u32 i);
+int kup_bind_range(struct kup_attached *att, unsigned long start, unsigned long end);
+void kup_drop_record(struct kup_record *rec);
+void kup_free_frame(struct page *page);
+bool kup_vma_fits(const struct vm_area_struct *vma);
+extern const struct mmu_notifier_ops kup_notifier_ops;
+extern const struct kup_space_ops kup_attached_ops;
+
+static inline bool kup_chunk_done(const struct kup_record *rec, u32 i)
+{
+	return test_bit(i, rec->done);
+}
+
+static inline bool kup_record_done(const struct kup_record *rec)
+{
+	return atomic_read(&rec->nr_done) == rec->mm->nr_chunks;
+}
+
+/* attach.c */
+void kup_detach(struct kup_attached *att);	/* all done, or nobody left to use it; kup.lock, sleeps */
+
+/* adopt.c */
+void kup_release_handover(void);		/* every record done: what is left goes to the kernel, state IDLE */
+
+/* drain.c */
+int kup_drain_start(void);			/* makes the thread */
+void kup_drain_go(void);			/* lets it run */
+void kup_drain_kick(void);			/* a process ended, or has all its memory. Any context */
+bool kup_drain_held(void);
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* KUP_SYM(name): one for each function that symbols.c resolves. Included more than once. */
+
+KUP_SYM(kallsyms_lookup_name)
+
+/* tables of a process */
+KUP_SYM(__p4d_alloc)
+KUP_SYM(__pud_alloc)
+KUP_SYM(__pmd_alloc)
+KUP_SYM(__pte_alloc)
+KUP_SYM(pte_alloc_one)
+KUP_SYM(pmd_install)
+#ifdef HAVE_PTE_OFFSET_MAP_LOCK_FN
+KUP_SYM(__pte_offset_map_lock)
+#endif
+#ifdef HAVE_PTE_MKWRITE_VMA
+KUP_SYM(pte_mkwrite)
+KUP_SYM(pmd_mkwrite)
+#endif
+#if ALLOC_SPLIT_PTLOCKS	/* lockdep: a spinlock does not fit into struct page */
+KUP_SYM(ptlock_free)
+#endif
+KUP_SYM(pgtable_trans_huge_deposit)
+KUP_SYM(pgtable_trans_huge_withdraw)
+KUP_SYM(__split_huge_pmd)
+KUP_SYM(flush_tlb_mm_range)
+#ifdef CONFIG_DEBUG_VM	/* what mmap_assert_write_locked() calls when it is wrong */
+KUP_SYM(dump_mm)
+#endif
+KUP_SYM(zap_page_range_single)
+KUP_SYM(__mmu_notifier_invalidate_range_start)
+KUP_SYM(__mmu_notifier_invalidate_range_end)
+
+/* anonymous memory */
+KUP_SYM(__anon_vma_prepare)
+#ifdef HAVE_FOLIO_ADD_NEW_ANON_RMAP
+KUP_SYM(folio_add_new_anon_rmap)
+#else
+KUP_SYM(page_add_new_anon_rmap)
+#endif
+#ifdef HAVE_FOLIO_REMOVE_RMAP
+KUP_SYM(folio_remove_rmap_ptes)
+KUP_SYM(folio_remove_rmap_pmd)
+#else
+KUP_SYM(page_remove_rmap)
+#endif
+KUP_SYM(folio_add_lru_vma)
+KUP_SYM(lru_add_drain_all)
+#ifdef CONFIG_MEMCG
+KUP_SYM(__mem_cgroup_charge)
+#endif
+KUP_SYM(mm_trace_rss_stat)
+KUP_SYM(prep_compound_page)
+#ifdef HAVE_PREP_TRANSHUGE_PAGE
+KUP_SYM(prep_transhuge_page)
+#endif
+#ifdef HAVE_DEFERRED_SPLIT_PARTIAL
+KUP_SYM(deferred_split_folio)
+#endif
+
+/* hooks */
+KUP_SYM(ftrace_location)

@@ -1,0 +1,1170 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The new side of kup_ppp.ko against handovers of kup_fake.ko: adoption, attaching, and everything that may happen to memory
+ * that is not bound yet. Runs as root in a test guest; KTAP on stdout.
+ *
+ *   bind_test [NAME...]	all tests, or these
+ *
+ * Each test describes chunks, has them made and adopted, then forks a child that maps the same addresses afresh and
+ * acts as the restored process.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <kup/handover.h>
+#include <uapi/kup_ppp.h>
+#include "kup_fake.h"
+
+#define PAGE	4096UL
+#define CHUNK	(512 * PAGE)
+#define BASE	0x200000000000UL	/* of the first region */
+#define PID	77u			/* in the old kernel */
+
+#ifndef MADV_COLD
+#define MADV_COLD 20
+#define MADV_PAGEOUT 21
+#endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+static int dev = -1, fake = -1;
+static bool failed;
+
+#define check(cond, fmt, ...) do {							\
+	if (!(cond)) {									\
+		printf("# line %d: %s: " fmt "\n", __LINE__, #cond, ##__VA_ARGS__);	\
+		fflush(stdout);								\
+		failed = true;								\
+	}										\
+} while (0)
+
+/* ---- chunks ---- */
+
+#define MAX_CHUNKS 256
+static struct fake_chunk chunks[MAX_CHUNKS];
+static unsigned int nr_chunks;
+static unsigned long nr_pages;
+
+static void add_chunk(uint32_t pid, unsigned long addr, int huge, int (*there)(int))
+{
+	struct fake_chunk *c = &chunks[nr_chunks++];
+
+	*c = (struct fake_chunk) { .addr = addr, .pid = pid, .huge = huge };
+	for (int i = 0; i < 512; i++)
+		if (huge || there(i)) {
+			c->present[i / 64] |= 1UL << (i % 64);
+			nr_pages++;
+		}
+}
+
+static int all(int i) { (void)i; return 1; }
+static int scattered(int i) { return i * 2654435761u >> 30 & 1; }
+static int lower(int i) { return i < 256; }
+static int runs(int i) { return i % 16 < 11; }
+static int one(int i) { return i == 100; }
+
+static bool present(unsigned long addr)
+{
+	for (unsigned int n = 0; n < nr_chunks; n++)
+		if (chunks[n].addr == (addr & ~(CHUNK - 1))) {
+			unsigned int i = addr % CHUNK / PAGE;
+
+			return chunks[n].present[i / 64] >> (i % 64) & 1;
+		}
+	return false;
+}
+
+static void standard_chunks(unsigned int times)
+{
+	unsigned long addr = BASE;
+
+	nr_chunks = 0;
+	nr_pages = 0;
+	while (times--) {
+		add_chunk(PID, addr, 0, scattered);
+		add_chunk(PID, addr + CHUNK, 1, NULL);
+		add_chunk(PID, addr + 2 * CHUNK, 0, runs);
+		add_chunk(PID, addr + 3 * CHUNK, 0, all);
+		add_chunk(PID, addr + 4 * CHUNK, 1, NULL);
+		add_chunk(PID, addr + 5 * CHUNK, 0, lower);
+		add_chunk(PID, addr + 6 * CHUNK, 0, one);
+		addr += 8 * CHUNK;	/* one has no frames */
+	}
+}
+
+static unsigned long end_of_chunks(void)
+{
+	return chunks[nr_chunks - 1].addr + CHUNK;
+}
+
+/* Is the page what the old kernel left there, or zero if nothing? */
+static bool page_ok_as(uint32_t pid, unsigned long addr, const void *at)
+{
+	const uint64_t *p = at;
+	bool here = present(addr);
+
+	for (unsigned int i = 0; i < 512; i++)
+		if (p[i] != (here ? fake_word(pid, addr, i) : 0)) {
+			printf("# page %#lx word %u: %#lx, not %#lx\n", addr, i, (long)p[i], here ? (long)fake_word(pid, addr, i) : 0L);
+			return false;
+		}
+	return true;
+}
+
+static bool page_ok(unsigned long addr)
+{
+	return page_ok_as(PID, addr, (void *)addr);
+}
+
+static bool range_ok(unsigned long start, unsigned long end)
+{
+	for (; start < end; start += PAGE)
+		if (!page_ok(start))
+			return false;
+	return true;
+}
+
+static bool range_is_zero(unsigned long start, unsigned long end)
+{
+	for (uint64_t *p = (void *)start; p < (uint64_t *)end; p++)
+		if (*p)
+			return false;
+	return true;
+}
+
+/* ---- the device ---- */
+
+static struct kup_status status(void)
+{
+	struct kup_status st = { .size = sizeof(st) };
+
+	check(!ioctl(dev, KUP_IOC_STATUS, &st), "%m");
+	return st;
+}
+
+static char why[KUP_WHY_LEN];
+
+static int simple(unsigned long cmd, uint32_t flags)
+{
+	struct kup_simple s = { .size = sizeof(s), .flags = flags };
+	int err = ioctl(dev, cmd, &s) ? -errno : 0;
+
+	strcpy(why, s.why);
+	return err;
+}
+
+static struct kup_adopt adopted;
+
+static int adopt(enum fake_defect defect, uint32_t flags)
+{
+	struct fake_handover f = { .chunks = (uintptr_t)chunks, .nr_chunks = nr_chunks, .defect = defect, .store_size = 100000,
+				   .extra_pages = 33, .flags = flags };
+	struct kup_adopt a = { .size = sizeof(a) };
+	int err;
+
+	if (ioctl(fake, FAKE_IOC_MAKE, &f)) {
+		printf("# cannot make a handover: %m\n");
+		failed = true;
+		return -1;
+	}
+	a.area = f.area;
+	err = ioctl(dev, KUP_IOC_ADOPT, &a) ? -errno : 0;
+	strcpy(why, a.why);
+	if (err)
+		ioctl(fake, FAKE_IOC_UNMAKE);
+	adopted = a;
+	return err;
+}
+
+static uint64_t replaced;
+
+static long now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static long attach_us;
+
+static int attach(pid_t pid, uint32_t old)
+{
+	struct kup_attach a = { .size = sizeof(a), .pid = pid, .old_pid = old };
+	long start = now_us();
+	int err = ioctl(dev, KUP_IOC_ATTACH, &a) ? -errno : 0;
+
+	attach_us = now_us() - start;
+	strcpy(why, a.why);
+	replaced = a.replaced;
+	return err;
+}
+
+static long meminfo(const char *key)
+{
+	FILE *f = fopen("/proc/meminfo", "r");
+	char line[128];
+	long kb = -1;
+
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, strlen(key)))
+			kb = atol(line + strlen(key));
+	fclose(f);
+	return kb;
+}
+
+static bool write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* ---- the restored process ---- */
+
+static int to_child[2], to_parent[2];
+
+static void say(int fd)
+{
+	if (write(fd, "x", 1) != 1)
+		abort();
+}
+
+static bool hear(int fd)
+{
+	char c;
+
+	return read(fd, &c, 1) == 1;
+}
+
+static void *map_at(unsigned long addr, unsigned long len, int prot)
+{
+	void *p = mmap((void *)addr, len, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE, -1, 0);
+
+	check(p == (void *)addr, "%m");
+	return p;
+}
+
+static void map_all(void)
+{
+	map_at(BASE, end_of_chunks() - BASE, PROT_READ | PROT_WRITE);
+}
+
+/* Runs @prepare in a child, then waits for say(to_child), then runs @body. */
+static pid_t start_child(void (*prepare)(void), void (*body)(void))
+{
+	pid_t pid;
+
+	check(!pipe(to_child) && !pipe(to_parent), "%m");
+	fflush(stdout);
+	pid = fork();
+	if (pid)  {
+		close(to_child[0]);
+		close(to_parent[1]);
+		check(hear(to_parent[0]), "child died early");
+		return pid;
+	}
+	close(to_child[1]);
+	close(to_parent[0]);
+	prepare();
+	say(to_parent[1]);
+	if (!hear(to_child[0]))
+		_exit(9);
+	body();
+	fflush(stdout);
+	_exit(failed);
+}
+
+static void end_child(pid_t pid)
+{
+	int st;
+
+	check(waitpid(pid, &st, 0) == pid, "%m");
+	check(WIFEXITED(st) && !WEXITSTATUS(st), "status %#x", st);
+	close(to_child[1]);
+	close(to_parent[0]);
+}
+
+static void wait_idle(void)
+{
+	check(!simple(KUP_IOC_DRAIN, KUP_DRAIN_RUN | KUP_DRAIN_WAIT), "%m");
+	check(status().state == KUP_STATE_IDLE, "%u", status().state);
+	check(!strcmp(status().hook, "none"), "%s", status().hook);
+	check(status().unbound_pages == 0, "");
+}
+
+/* The usual course: adopt, child, attach, COMMIT (held or not), let it run @body, all drained and in order at the end. */
+static void run(void (*prepare)(void), void (*body)(void), bool hold)
+{
+	long total = meminfo("MemTotal:");
+	struct kup_status st;
+	pid_t pid;
+
+	check(!adopt(FAKE_FINE, 0), "%s", why);
+	pid = start_child(prepare, body);
+	check(!attach(pid, PID), "%s", why);
+	check(strcmp(status().hook, "none"), "");
+	if (hold)
+		check(!simple(KUP_IOC_DRAIN, KUP_DRAIN_HOLD), "%m");
+	check(!simple(KUP_IOC_COMMIT, 0), "%s", why);
+	say(to_child[1]);
+	end_child(pid);
+	wait_idle();
+	st = status();
+	check(st.bound_pages + st.dropped_pages == nr_pages, "%lu + %lu != %lu", (long)st.bound_pages, (long)st.dropped_pages, nr_pages);
+	check(meminfo("MemTotal:") == total, "%ld != %ld", meminfo("MemTotal:"), total);
+}
+
+/* ---- tests ---- */
+
+static void test_adopt(void)
+{
+	static const int expect[FAKE_NR] = {
+		[FAKE_HEADER] = -EBADMSG, [FAKE_MAPS] = -EBADMSG, [FAKE_STORE] = -EBADMSG, [FAKE_EXTENTS] = -EBADMSG,
+		[FAKE_NOT_RESERVED] = -EBADMSG, [FAKE_IN_USE] = -EBADMSG, [FAKE_TWICE] = -EBADMSG, [FAKE_OUTSIDE] = -EBADMSG,
+		[FAKE_NO_STUB] = -EBADMSG, [FAKE_ADOPTED] = -ESTALE,
+	};
+	struct kup_adopt a = { .size = sizeof(a), .area = 64UL << 20 };
+	long total = meminfo("MemTotal:");
+	char buf[1000];
+	int err;
+
+	standard_chunks(1);
+	check(ioctl(dev, KUP_IOC_ADOPT, &a) && errno == ENOENT, "%m %s", a.why);
+	a.area = 1UL << 50;
+	check(ioctl(dev, KUP_IOC_ADOPT, &a) && errno == ENOENT, "%m %s", a.why);
+	a.area = 4096;
+	check(ioctl(dev, KUP_IOC_ADOPT, &a) && errno == EINVAL, "%m %s", a.why);
+	for (int i = 1; i < FAKE_NR; i++) {
+		err = adopt(i, 0);
+		check(err == expect[i], "defect %d: %s (%s)", i, strerror(-err), why);
+		check(*why, "defect %d", i);
+		check(status().state == KUP_STATE_IDLE, "");
+	}
+	check(meminfo("MemTotal:") == total, "%ld != %ld", meminfo("MemTotal:"), total);
+	check(!adopt(FAKE_FINE, 0), "%s", why);
+	check(adopted.frames == nr_pages && adopted.huge == 2 && adopted.nr_mms == 1 && adopted.store_size == 100000, "");
+	check(adopted.returned_pages == 33, "%lu", (long)adopted.returned_pages);
+	check(!strcmp(adopted.release, "fake"), "%s", adopted.release);
+	check(status().unbound_pages == nr_pages, "");
+	lseek(dev, 0, SEEK_SET);
+	for (long at = 0, n; (n = read(dev, buf, sizeof(buf))) > 0; at += n)
+		for (int i = 0; i < n; i++)
+			if (buf[i] != (char)((at + i) * 7)) {
+				check(0, "store at %ld", at + i);
+				n = i;
+			}
+	check(attach(getpid(), 12345) == -ENOENT && *why, "");
+	check(attach(999999, PID) == -ESRCH && *why, "");
+	check(!simple(KUP_IOC_ABORT, 0), "%s", why);
+	check(status().state == KUP_STATE_IDLE && status().dropped_pages == nr_pages, "");
+	check(meminfo("MemTotal:") == total, "%ld != %ld", meminfo("MemTotal:"), total);
+}
+
+static void body_read_all(void)
+{
+	check(range_ok(BASE, end_of_chunks()), "");
+}
+
+static long smaps(const char *key)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	char line[256];
+	unsigned long start, end;
+	bool in = false;
+	long kb = 0;
+
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			in = start >= BASE && end <= end_of_chunks();
+		else if (in && !strncmp(line, key, strlen(key)))
+			kb += atol(line + strlen(key));
+	}
+	fclose(f);
+	return kb;
+}
+
+static void body_accounting(void)
+{
+	unsigned long touched = 0;
+
+	for (unsigned long a = BASE; a < end_of_chunks(); a += PAGE)
+		if (present(a))
+			touched += page_ok(a);
+	check(touched == nr_pages, "%lu", touched);
+	check(smaps("Rss:") == (long)(nr_pages * 4), "%ld", smaps("Rss:"));
+	check(smaps("Anonymous:") == (long)(nr_pages * 4), "%ld", smaps("Anonymous:"));
+	check(smaps("Private_Dirty:") == (long)(nr_pages * 4), "%ld", smaps("Private_Dirty:"));
+	check(smaps("AnonHugePages:") == 2 * 2048, "%ld", smaps("AnonHugePages:"));
+}
+
+static void test_faults(void)
+{
+	standard_chunks(1);
+	run(map_all, body_accounting, true);
+	check(status().fault_binds == nr_chunks && status().bound_huge == 2, "%lu", (long)status().fault_binds);
+	run(map_all, body_read_all, false);
+}
+
+static void body_sleep(void)
+{
+	while (status().state != KUP_STATE_IDLE)
+		usleep(10000);
+	body_accounting();
+}
+
+static void test_drain(void)
+{
+	standard_chunks(1);
+	run(map_all, body_sleep, false);
+	check(status().drain_ns > 0, "");
+	printf("# %lu pages, %lu huge ones in them, drained in %lu us, attached in %ld us\n", nr_pages,
+	       (long)status().bound_huge, (long)status().drain_ns / 1000, attach_us);
+}
+
+static void body_write(void)
+{
+	for (unsigned long a = BASE; a < end_of_chunks(); a += PAGE)
+		((uint64_t *)a)[7] = a;
+	for (unsigned long a = BASE; a < end_of_chunks(); a += PAGE) {
+		check(((uint64_t *)a)[7] == a, "");
+		((uint64_t *)a)[7] = present(a) ? fake_word(PID, a, 7) : 0;
+	}
+	body_read_all();
+}
+
+static void test_write(void)
+{
+	standard_chunks(1);
+	run(map_all, body_write, true);
+}
+
+static void prepare_dirty(void)
+{
+	map_all();
+	for (unsigned long a = BASE; a < end_of_chunks(); a += 3 * PAGE)
+		if (present(a))
+			memset((void *)a, 0x55, PAGE);
+}
+
+static void test_present(void)
+{
+	standard_chunks(1);
+	run(prepare_dirty, body_read_all, true);
+	check(replaced > 100, "%lu", (long)replaced);
+}
+
+static void body_fork(void)
+{
+	int st;
+	pid_t pid = fork();
+
+	if (!pid) {
+		body_write();
+		_exit(failed);
+	}
+	body_write();
+	check(waitpid(pid, &st, 0) == pid && st == 0, "%#x", st);
+}
+
+static void test_fork(void)
+{
+	standard_chunks(1);
+	run(map_all, body_fork, true);
+	check(status().fault_binds == 0, "%lu", (long)status().fault_binds);
+}
+
+static void body_munmap(void)
+{
+	/* half of a huge chunk, a part of a scattered one, a whole one; the rest of the first two stays */
+	munmap((void *)(BASE + CHUNK + CHUNK / 2), CHUNK / 2);
+	munmap((void *)(BASE + 10 * PAGE), 20 * PAGE);
+	munmap((void *)(BASE + 3 * CHUNK), CHUNK);
+	check(range_ok(BASE, BASE + 10 * PAGE), "");
+	check(range_ok(BASE + 30 * PAGE, BASE + CHUNK + CHUNK / 2), "");
+	check(range_ok(BASE + 2 * CHUNK, BASE + 3 * CHUNK), "");
+	/* and a new mapping is empty */
+	map_at(BASE + 3 * CHUNK, CHUNK, PROT_READ | PROT_WRITE);
+	check(range_is_zero(BASE + 3 * CHUNK, BASE + 4 * CHUNK), "");
+	mmap((void *)(BASE + 4 * CHUNK + 5 * PAGE), 7 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	check(range_is_zero(BASE + 4 * CHUNK + 5 * PAGE, BASE + 4 * CHUNK + 12 * PAGE), "");
+	check(range_ok(BASE + 4 * CHUNK + 12 * PAGE, BASE + 5 * CHUNK), "");
+}
+
+static void test_munmap(void)
+{
+	standard_chunks(1);
+	run(map_all, body_munmap, true);
+	check(status().dropped_pages >= 512, "%lu", (long)status().dropped_pages);
+}
+
+static void body_mremap(void)
+{
+	unsigned long to = BASE + (1UL << 40);
+
+	/* a huge chunk to an unaligned place, a scattered one to an aligned one */
+	check(mremap((void *)(BASE + CHUNK), CHUNK, CHUNK, MREMAP_MAYMOVE | MREMAP_FIXED, to + PAGE) != MAP_FAILED, "%m");
+	check(mremap((void *)BASE, CHUNK, CHUNK, MREMAP_MAYMOVE | MREMAP_FIXED, to + 4 * CHUNK) != MAP_FAILED, "%m");
+	for (unsigned long i = 0; i < CHUNK; i += PAGE) {
+		check(page_ok_as(PID, BASE + CHUNK + i, (void *)(to + PAGE + i)), "");
+		check(page_ok_as(PID, BASE + i, (void *)(to + 4 * CHUNK + i)), "");
+	}
+	/* onto unbound memory */
+	check(mremap((void *)(to + PAGE), CHUNK, CHUNK, MREMAP_MAYMOVE | MREMAP_FIXED, BASE + 3 * CHUNK) != MAP_FAILED, "%m");
+	for (unsigned long i = 0; i < CHUNK; i += PAGE)
+		check(page_ok_as(PID, BASE + CHUNK + i, (void *)(BASE + 3 * CHUNK + i)), "");
+	/* shrinking */
+	check(mremap((void *)(BASE + 4 * CHUNK), CHUNK, PAGE, 0) != MAP_FAILED, "%m");
+	check(page_ok(BASE + 4 * CHUNK), "");
+}
+
+static void test_mremap(void)
+{
+	standard_chunks(1);
+	run(map_all, body_mremap, true);
+}
+
+static void body_madvise(void)
+{
+	madvise((void *)(BASE + 4 * CHUNK), CHUNK, MADV_HUGEPAGE);
+	madvise((void *)(BASE + 4 * CHUNK), CHUNK, MADV_NOHUGEPAGE);
+	check(status().unbound_pages == nr_pages, "");
+	check(!madvise((void *)(BASE + CHUNK), CHUNK, MADV_DONTNEED), "%m");
+	check(range_is_zero(BASE + CHUNK, BASE + 2 * CHUNK), "");
+	check(!madvise((void *)(BASE + 100 * PAGE), PAGE, MADV_DONTNEED), "%m");
+	check(range_ok(BASE, BASE + 100 * PAGE) && range_is_zero(BASE + 100 * PAGE, BASE + 101 * PAGE), "");
+	check(!madvise((void *)(BASE + 2 * CHUNK), CHUNK, MADV_COLD), "%m");
+	check(range_ok(BASE + 2 * CHUNK, BASE + 3 * CHUNK), "");
+	madvise((void *)(BASE + 3 * CHUNK), CHUNK, MADV_COLLAPSE);
+	check(range_ok(BASE + 3 * CHUNK, BASE + 4 * CHUNK), "");
+	check(!madvise((void *)(BASE + 5 * CHUNK), CHUNK, MADV_POPULATE_READ), "%m");
+	check(range_ok(BASE + 5 * CHUNK, BASE + 6 * CHUNK), "");
+	madvise((void *)(BASE + 6 * CHUNK), CHUNK, MADV_FREE);
+}
+
+static void test_madvise(void)
+{
+	standard_chunks(1);
+	run(map_all, body_madvise, true);
+}
+
+static void prepare_cut(void)
+{
+	map_all();
+	/* VMAs that begin and end inside chunks, of all kinds */
+	mprotect((void *)(BASE + 50 * PAGE), 100 * PAGE, PROT_READ);
+	mprotect((void *)(BASE + CHUNK + 200 * PAGE), PAGE, PROT_NONE);
+	mlock((void *)(BASE + 2 * CHUNK), 0);
+	madvise((void *)(BASE + 3 * CHUNK + 8 * PAGE), 9 * PAGE, MADV_DONTFORK);
+	mprotect((void *)(BASE + 4 * CHUNK), CHUNK, PROT_READ);
+}
+
+static void body_cut(void)
+{
+	check(range_ok(BASE, BASE + CHUNK + 200 * PAGE), "");
+	check(range_ok(BASE + CHUNK + 201 * PAGE, end_of_chunks()), "");
+	mprotect((void *)(BASE + CHUNK + 200 * PAGE), PAGE, PROT_READ | PROT_WRITE);
+	check(page_ok(BASE + CHUNK + 200 * PAGE), "");
+	mprotect((void *)BASE, end_of_chunks() - BASE, PROT_READ | PROT_WRITE);
+	body_write();
+	check(status().bound_huge == 1, "%lu", (long)status().bound_huge);
+}
+
+static void body_mprotect(void)
+{
+	mprotect((void *)(BASE + CHUNK), 3 * PAGE, PROT_READ);
+	mprotect((void *)(BASE + 100 * PAGE), 3 * PAGE, PROT_NONE);
+	check(status().unbound_pages == nr_pages, "");
+	check(range_ok(BASE + CHUNK, end_of_chunks()), "");
+	mprotect((void *)BASE, end_of_chunks() - BASE, PROT_READ | PROT_WRITE);
+	body_write();
+}
+
+static void test_mprotect(void)
+{
+	standard_chunks(1);
+	run(prepare_cut, body_cut, true);
+	run(map_all, body_mprotect, true);
+}
+
+static void body_mlock(void)
+{
+	check(!mlock((void *)BASE, end_of_chunks() - BASE), "%m");
+	check(smaps("Locked:") >= (long)(nr_pages * 4), "%ld", smaps("Locked:"));
+	body_read_all();
+	munlock((void *)BASE, CHUNK + 5 * PAGE);
+	body_read_all();
+}
+
+static void body_mlock_onfault(void)
+{
+	check(!syscall(SYS_mlock2, BASE, end_of_chunks() - BASE, 1), "%m");
+	body_read_all();
+	write_file("/proc/sys/vm/stat_refresh", "1");
+	check(meminfo("Mlocked:") >= (long)(nr_pages * 4), "%ld", meminfo("Mlocked:"));
+}
+
+static void test_mlock(void)
+{
+	standard_chunks(1);
+	run(map_all, body_mlock, true);
+	run(map_all, body_mlock_onfault, true);
+	write_file("/proc/sys/vm/stat_refresh", "1");
+	check(meminfo("Mlocked:") == 0, "%ld", meminfo("Mlocked:"));
+}
+
+static void body_uffd(void)
+{
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | 1);
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .range = { BASE, 8 * CHUNK }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_zeropage zero;
+	unsigned long hole;
+
+	check(fd >= 0 && !ioctl(fd, UFFDIO_API, &api), "%m");
+	check(status().unbound_pages == nr_pages, "");
+	reg.range.len = end_of_chunks() - BASE;
+	check(!ioctl(fd, UFFDIO_REGISTER, &reg), "%m");
+	check(status().unbound_pages == 0, "%lu", (long)status().unbound_pages);
+	for (hole = BASE; present(hole); hole += PAGE)
+		;
+	zero = (struct uffdio_zeropage) { .range = { hole, PAGE } };
+	check(!ioctl(fd, UFFDIO_ZEROPAGE, &zero), "%m");
+	close(fd);
+	body_read_all();
+}
+
+static void test_uffd(void)
+{
+	standard_chunks(1);
+	run(map_all, body_uffd, true);
+}
+
+static void body_remote(void)
+{
+	char buf[PAGE];
+	struct iovec here = { buf, PAGE }, there = { (void *)(BASE + CHUNK + PAGE), PAGE };
+	int fd;
+
+	check(process_vm_readv(getpid(), &here, 1, &there, 1, 0) == PAGE, "%m");
+	check(page_ok_as(PID, BASE + CHUNK + PAGE, buf), "");
+	fd = open("/proc/self/mem", O_RDWR);
+	check(pread(fd, buf, PAGE, BASE + 3 * CHUNK) == PAGE && page_ok_as(PID, BASE + 3 * CHUNK, buf), "%m");
+	check(pwrite(fd, buf, PAGE, BASE + 3 * CHUNK) == PAGE, "%m");
+	close(fd);
+	/* the kernel's own accesses */
+	fd = open("/dev/zero", O_RDONLY);
+	check(read(fd, (void *)(BASE + 2 * CHUNK), 8) == 8, "%m");
+	close(fd);
+	check(*(uint64_t *)(BASE + 2 * CHUNK) == 0, "");
+	*(uint64_t *)(BASE + 2 * CHUNK) = fake_word(PID, BASE + 2 * CHUNK, 0);
+	body_read_all();
+}
+
+static void test_remote(void)
+{
+	standard_chunks(1);
+	run(map_all, body_remote, true);
+}
+
+static void test_core(void)
+{
+	struct rlimit lim = { RLIM_INFINITY, RLIM_INFINITY };
+	static char page[PAGE];
+	unsigned long found = 0;
+	struct stat sb;
+	pid_t pid;
+	int fd, st;
+
+	standard_chunks(1);
+	check(write_file("/proc/sys/kernel/core_pattern", "/tmp/core"), "%m");
+	setrlimit(RLIMIT_CORE, &lim);
+	check(!adopt(FAKE_FINE, 0), "%s", why);
+	pid = start_child(map_all, abort);
+	check(!attach(pid, PID), "%s", why);
+	simple(KUP_IOC_DRAIN, KUP_DRAIN_HOLD);
+	check(!simple(KUP_IOC_COMMIT, 0), "%s", why);
+	say(to_child[1]);
+	waitpid(pid, &st, 0);
+	check(WIFSIGNALED(st) && WCOREDUMP(st), "%#x", st);
+	wait_idle();
+	fd = open("/tmp/core", O_RDONLY);
+	check(fd >= 0 && !fstat(fd, &sb), "%m");
+	while (fd >= 0 && read(fd, page, PAGE) == PAGE)
+		for (unsigned int n = 0; n < nr_chunks; n++) {
+			uint64_t addr = (((uint64_t *)page)[0] - 0x9e3779b97f4a7c15ULL) ^ (uint64_t)PID << 48;
+
+			if ((addr & ~(CHUNK - 1)) == chunks[n].addr && page_ok_as(PID, addr, page))
+				found++;
+		}
+	check(found == nr_pages, "%lu of %lu pages in the core file", found, nr_pages);
+	close(fd);
+	unlink("/tmp/core");
+	lim.rlim_cur = 0;
+	setrlimit(RLIMIT_CORE, &lim);
+}
+
+static void body_none(void)
+{
+}
+
+static void test_retry(void)
+{
+	long total = meminfo("MemTotal:");
+	pid_t pid;
+
+	standard_chunks(1);
+	check(!adopt(FAKE_FINE, 0), "%s", why);
+	pid = start_child(prepare_dirty, body_none);
+	check(!attach(pid, PID), "%s", why);
+	check(attach(pid, PID) == -EBUSY && *why, "");
+	check(simple(KUP_IOC_ABORT, 0) == -EBUSY && *why, "");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	/* all is still in the handover */
+	check(status().unbound_pages == nr_pages, "%lu", (long)status().unbound_pages);
+	pid = start_child(map_all, body_read_all);
+	check(!attach(pid, PID), "%s", why);
+	check(!simple(KUP_IOC_COMMIT, 0), "%s", why);
+	say(to_child[1]);
+	end_child(pid);
+	wait_idle();
+	check(status().dropped_pages == 0, "");
+
+	/* this time something was used before COMMIT */
+	check(!adopt(FAKE_FINE, 0), "%s", why);
+	pid = start_child(map_all, body_read_all);
+	check(!attach(pid, PID), "%s", why);
+	say(to_child[1]);
+	end_child(pid);
+	pid = start_child(map_all, body_none);
+	check(attach(pid, PID) == -EBUSY && strstr(why, "lost"), "%s", why);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	check(!simple(KUP_IOC_ABORT, 0), "%s", why);
+	check(!strcmp(status().hook, "none"), "");
+	check(meminfo("MemTotal:") == total, "");
+}
+
+static void prepare_hole(void)
+{
+	map_all();
+	munmap((void *)(BASE + 3 * CHUNK + 7 * PAGE), PAGE);
+}
+
+static void prepare_shared(void)
+{
+	map_all();
+	mmap((void *)(BASE + 3 * CHUNK), PAGE, PROT_READ, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
+static void test_misfit(void)
+{
+	pid_t pid;
+
+	standard_chunks(1);
+	check(!adopt(FAKE_FINE, 0), "%s", why);
+	pid = start_child(prepare_hole, body_none);
+	check(attach(pid, PID) == -EADDRNOTAVAIL && *why, "%s", why);
+	check(!strcmp(status().hook, "none"), "");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	pid = start_child(prepare_shared, body_none);
+	check(attach(pid, PID) == -EADDRNOTAVAIL && *why, "%s", why);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	check(!simple(KUP_IOC_ABORT, 0), "%s", why);
+}
+
+static void body_exit(void)
+{
+	check(page_ok(BASE + CHUNK), "");
+	_exit(failed);
+}
+
+static void body_exec(void)
+{
+	check(page_ok(BASE + CHUNK), "");
+	execl("/bin/true", "true", NULL);
+	execl("/bin/busybox", "true", NULL);
+	_exit(1);
+}
+
+static void test_exit(void)
+{
+	standard_chunks(1);
+	run(map_all, body_exit, true);
+	check(status().dropped_pages == nr_pages - 512, "%lu", (long)status().dropped_pages);
+	run(map_all, body_exec, true);
+	check(status().dropped_pages == nr_pages - 512, "%lu", (long)status().dropped_pages);
+}
+
+static void test_guards(void)
+{
+	pid_t pid;
+
+	standard_chunks(1);
+	check(!adopt(FAKE_FINE, 0), "%s", why);
+	pid = start_child(map_all, body_read_all);
+	check(!attach(pid, PID), "%s", why);
+	check(!write_file("/proc/sys/kernel/ftrace_enabled", "0"), "ftrace could be turned off");
+	if (!strcmp(status().hook, "kprobe") && !access("/sys/kernel/debug/kprobes/enabled", F_OK))
+		check(!write_file("/sys/kernel/debug/kprobes/enabled", "0"), "kprobes could be turned off");
+	check(syscall(SYS_delete_module, "kup_ppp", O_NONBLOCK), "unloaded");
+	simple(KUP_IOC_DRAIN, KUP_DRAIN_HOLD);
+	check(!simple(KUP_IOC_COMMIT, 0), "%s", why);
+	check(status().flags & KUP_STATUS_HELD, "");
+	say(to_child[1]);
+	end_child(pid);
+	wait_idle();
+	check(write_file("/proc/sys/kernel/ftrace_enabled", "0") && write_file("/proc/sys/kernel/ftrace_enabled", "1"), "%m");
+}
+
+static void body_prctl(void)
+{
+	check(!prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0), "%m");
+	check(status().unbound_pages == 0, "%lu", (long)status().unbound_pages);
+	check(prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 0, "");
+	body_read_all();
+}
+
+static void test_thp_flag(void)
+{
+	standard_chunks(1);
+	run(map_all, body_prctl, true);
+	for (uint32_t flag = 0; flag < 2; flag++) {
+		pid_t pid;
+		char path[64], line[128];
+		FILE *f;
+		int enabled = -1;
+
+		standard_chunks(1);
+		check(!adopt(FAKE_FINE, flag), "%s", why);
+		pid = start_child(map_all, body_read_all);
+		check(!attach(pid, PID), "%s", why);
+		check(!simple(KUP_IOC_COMMIT, 0), "%s", why);
+		wait_idle();
+		snprintf(path, sizeof(path), "/proc/%d/status", pid);
+		f = fopen(path, "r");
+		while (f && fgets(line, sizeof(line), f))
+			sscanf(line, "THP_enabled: %d", &enabled);
+		fclose(f);
+		check(enabled == !flag, "%d", enabled);
+		say(to_child[1]);
+		end_child(pid);
+	}
+}
+
+static void prepare_limited(void)
+{
+	char text[32];
+
+	mkdir("/sys/fs/cgroup/kuptest", 0755);
+	snprintf(text, sizeof(text), "%d", getpid());
+	check(write_file("/sys/fs/cgroup/kuptest/memory.max", "4M"), "%m");
+	check(write_file("/sys/fs/cgroup/kuptest/cgroup.procs", text), "%m");
+	map_all();
+}
+
+/* Much more than the limit allows, without swap: all gets bound, and nobody is killed for it. */
+static void test_memcg(void)
+{
+	char text[32] = "";
+	pid_t pid;
+	int fd;
+
+	mkdir("/sys/fs/cgroup", 0755);
+	if (access("/sys/fs/cgroup/cgroup.procs", F_OK))
+		check(!system("mount -t cgroup2 c /sys/fs/cgroup"), "");
+	check(write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory"), "%m");
+	standard_chunks(1);
+	check(!adopt(FAKE_FINE, 0), "%s", why);
+	pid = start_child(prepare_limited, body_accounting);
+	check(!attach(pid, PID), "%s", why);
+	check(!simple(KUP_IOC_COMMIT, 0), "%s", why);
+	wait_idle();
+	fd = open("/sys/fs/cgroup/kuptest/memory.current", O_RDONLY);
+	check(fd >= 0 && read(fd, text, 31) > 0, "%m");
+	check(atol(text) >= (long)(nr_pages * PAGE), "charged %s", text);
+	/* now its own allocations must have room again */
+	check(write_file("/sys/fs/cgroup/kuptest/memory.max", "max"), "%m");
+	say(to_child[1]);
+	end_child(pid);
+	memset(text, 0, sizeof(text));
+	check(pread(fd, text, 31, 0) > 0, "%m");
+	close(fd);
+	check(atol(text) < 1 << 20, "still charged %s", text);
+	rmdir("/sys/fs/cgroup/kuptest");
+}
+
+/* ---- the hammer: threads that read, write, and change the address space while it is bound ---- */
+
+static volatile bool stop;
+static unsigned long arena_end;
+
+static unsigned int random_of(unsigned int *seed, unsigned int n)
+{
+	*seed = *seed * 1103515245 + 12345;
+	return (*seed >> 8) % n;
+}
+
+static void *reader(void *arg)
+{
+	unsigned int seed = (uintptr_t)arg;
+	unsigned long pages = (arena_end - BASE) / PAGE;
+
+	while (!stop) {
+		unsigned long a = BASE + random_of(&seed, pages) * PAGE;
+		unsigned int w = random_of(&seed, 512);
+		volatile uint64_t *p = (void *)a;
+		uint64_t expect = present(a) ? fake_word(PID, a, w) : 0, v;
+
+		v = p[w];
+		if (v != expect) {
+			printf("# thread %lu: %#lx[%u] is %#lx, not %#lx\n", (long)arg, a, w, (long)v, (long)expect);
+			failed = true;
+			break;
+		}
+		if (random_of(&seed, 4) == 0)
+			__atomic_fetch_add(&p[w], 0, __ATOMIC_RELAXED);	/* a write that changes nothing */
+	}
+	return NULL;
+}
+
+/* Forks, drops and remakes memory beyond what the readers look at, splits and merges VMAs under them. */
+static void *changer(void *arg)
+{
+	unsigned int seed = (uintptr_t)arg;
+	unsigned long nr = (arena_end - BASE) / PAGE, mine = arena_end, mine_pages = (end_of_chunks() - arena_end) / PAGE;
+
+	while (!stop) {
+		unsigned long a = BASE + random_of(&seed, nr) * PAGE, len = (1 + random_of(&seed, 600)) * PAGE;
+		unsigned long m = mine + random_of(&seed, mine_pages - 64) * PAGE;
+		pid_t pid;
+
+		if (a + len > arena_end)
+			len = arena_end - a;
+		switch (random_of(&seed, 10)) {
+		case 0:
+			madvise((void *)a, len, MADV_NOHUGEPAGE);
+			break;
+		case 1:
+			madvise((void *)a, len, MADV_HUGEPAGE);
+			break;
+		case 2:
+			madvise((void *)a, len, MADV_COLD);
+			break;
+		case 3:
+			pid = fork();
+			if (!pid) {
+				for (int i = 0; i < 20; i++) {
+					unsigned long c = BASE + random_of(&seed, nr) * PAGE;
+
+					if (!page_ok(c))
+						_exit(1);
+				}
+				_exit(0);
+			}
+			if (pid > 0) {
+				int st;
+
+				waitpid(pid, &st, 0);
+				check(!st, "%#x", st);
+			}
+			break;
+		case 4:
+			munmap((void *)m, 64 * PAGE);
+			break;
+		case 5:
+			mmap((void *)m, 64 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+			if (!range_is_zero(m, m + 64 * PAGE)) {
+				check(0, "new mapping at %#lx is not empty", m);
+				stop = true;
+			}
+			break;
+		case 6:
+			mlock((void *)a, len);
+			break;
+		case 7:
+			munlock((void *)a, len);
+			break;
+		case 8:
+			write_file("/proc/sys/vm/compact_memory", "1");
+			break;
+		case 9:
+			madvise((void *)a, len, MADV_MERGEABLE);
+			break;
+		}
+	}
+	return NULL;
+}
+
+static void body_hammer(void)
+{
+	pthread_t t[6];
+	time_t end = time(NULL) + 5;
+
+	for (long i = 0; i < 6; i++)
+		pthread_create(&t[i], NULL, i < 5 ? reader : changer, (void *)(i + 1));
+	while (!stop && !failed && (time(NULL) < end || status().state != KUP_STATE_IDLE) && time(NULL) < end + 60)
+		usleep(50000);
+	stop = true;
+	for (int i = 0; i < 6; i++)
+		pthread_join(t[i], NULL);
+	for (unsigned long a = BASE; a < arena_end && !failed; a += PAGE)
+		check(page_ok(a), "");
+}
+
+static void test_hammer(void)
+{
+	/* everybody who moves anonymous memory behind its owner's back */
+	write_file("/sys/kernel/mm/transparent_hugepage/enabled", "always");
+	write_file("/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs", "1");
+	write_file("/sys/kernel/mm/transparent_hugepage/khugepaged/pages_to_scan", "65536");
+	write_file("/sys/kernel/mm/ksm/sleep_millisecs", "1");
+	write_file("/sys/kernel/mm/ksm/run", "1");
+	for (int i = 0; i < 3; i++) {
+		standard_chunks(8);
+		arena_end = BASE + 48 * CHUNK;
+		run(map_all, body_hammer, i == 1);
+	}
+	write_file("/sys/kernel/mm/ksm/run", "0");
+}
+
+/* Killed at a random time while threads fault and the drainer runs. */
+static void test_kill(void)
+{
+	for (int i = 0; i < 10; i++) {
+		long total = meminfo("MemTotal:");
+		struct kup_status st;
+		pid_t pid;
+
+		standard_chunks(8);
+		arena_end = BASE + 48 * CHUNK;
+		check(!adopt(FAKE_FINE, 0), "%s", why);
+		pid = start_child(map_all, body_hammer);
+		check(!attach(pid, PID), "%s", why);
+		check(!simple(KUP_IOC_COMMIT, 0), "%s", why);
+		say(to_child[1]);
+		usleep(3000 * i);
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		wait_idle();
+		st = status();
+		check(st.bound_pages + st.dropped_pages == nr_pages, "%lu + %lu != %lu", (long)st.bound_pages, (long)st.dropped_pages,
+		      nr_pages);
+		check(meminfo("MemTotal:") == total, "");
+	}
+}
+
+/* Two processes of one handover. */
+static void test_two(void)
+{
+	int c2[2], p2[2];
+	pid_t a, b;
+
+	standard_chunks(1);
+	for (unsigned int i = 0, n = nr_chunks; i < n; i++) {
+		chunks[nr_chunks] = chunks[i];
+		chunks[nr_chunks++].pid = PID + 1;
+	}
+	check(!adopt(FAKE_FINE, 0), "%s", why);
+	check(adopted.nr_mms == 2, "");
+	a = start_child(map_all, body_read_all);
+	memcpy(c2, to_child, sizeof(c2));
+	memcpy(p2, to_parent, sizeof(p2));
+	b = start_child(map_all, body_none);
+	check(attach(a, PID + 1) == 0, "%s", why);
+	check(attach(a, PID) == -EBUSY && *why, "%s", why);
+	kill(a, SIGKILL);
+	waitpid(a, NULL, 0);
+	check(attach(b, PID) == 0, "%s", why);
+	simple(KUP_IOC_DRAIN, KUP_DRAIN_HOLD);
+	check(!simple(KUP_IOC_COMMIT, 0), "%s", why);
+	say(to_child[1]);
+	end_child(b);
+	wait_idle();
+	check(status().dropped_pages == 2 * nr_pages, "%lu", (long)status().dropped_pages);
+}
+
+/* Two attached, COMMIT with one dead, ADOPT again later: the whole thing a few times over. */
+static void test_again(void)
+{
+	for (int i = 0; i < 5; i++) {
+		standard_chunks(2);
+		run(map_all, body_read_all, i & 1);
+	}
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} tests[] = {
+	{ "adopt", test_adopt }, { "faults", test_faults }, { "drain", test_drain }, { "write", test_write },
+	{ "present", test_present }, { "fork", test_fork }, { "munmap", test_munmap }, { "mremap", test_mremap },
+	{ "madvise", test_madvise }, { "mprotect", test_mprotect }, { "mlock", test_mlock }, { "uffd", test_uffd },
+	{ "remote", test_remote }, { "core", test_core }, { "retry", test_retry }, { "misfit", test_misfit },
+	{ "exit", test_exit }, { "guards", test_guards }, { "thp_flag", test_thp_flag }, { "memcg", test_memcg },
+	{ "two", test_two }, { "again", test_again }, { "hammer", test_hammer }, { "kill", test_kill },
+};
+
+int main(int argc, char **argv)
+{
+	int nr = sizeof(tests) / sizeof(*tests), bad = 0, ran = 0;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	signal(SIGPIPE, SIG_IGN);
+	dev = open(KUP_DEVICE, O_RDWR | O_CLOEXEC);
+	fake = open("/dev/kup_fake", O_RDWR | O_CLOEXEC);
+	if (dev < 0 || fake < 0) {
+		printf("Bail out! no device: %m\n");
+		return 1;
+	}
+	printf("KTAP version 1\n1..%d\n", argc > 1 ? argc - 1 : nr);
+	for (int i = 0; i < nr; i++) {
+		bool wanted = argc == 1;
+
+		for (int n = 1; n < argc; n++)
+			wanted |= !strcmp(argv[n], tests[i].name);
+		if (!wanted)
+			continue;
+		failed = false;
+		tests[i].run();
+		printf("%s %d %s\n", failed ? "not ok" : "ok", ++ran, tests[i].name);
+		bad += failed;
+		if (failed && status().state != KUP_STATE_IDLE && simple(KUP_IOC_ABORT, 0)) {
+			printf("Bail out! state %u: %s\n", status().state, why);
+			break;
+		}
+	}
+	printf("# %d of %d failed\n", bad, ran);
+	return !!bad;
+}

@@ -1,0 +1,1026 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KTAP test of the old side, for a guest: prepare, preserve, look, seal, abort, and every byte where it was.
+ *
+ *   test_old [ROUNDS [MIB]]
+ *
+ * With MIB, a process with that much memory in small pages is taken, too, and the time told.
+ *
+ * Needs root, a network device dummy0, cgroup v2 on /sys/fs/cgroup, /proc, and kup_ppp.ko loaded; with swap, swapped pages are
+ * tried as well. Linked with handover.c and map.c, it reads the handover and every frame that it names through /proc/kcore, as
+ * the next kernel will.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <kup/handover.h>
+#include <kup/map.h>
+#include <uapi/kup_ppp.h>
+
+#define PAGE		4096UL
+#define HUGE		(2UL << 20)
+#define WINDOW		(48UL << 20)
+#define GROUP		"/sys/fs/cgroup/test_old"
+
+static unsigned int tests, failures;
+
+static bool ok(bool good, const char *fmt, ...)
+{
+	va_list ap;
+
+	printf("%sok %u - ", good ? "" : "not ", ++tests);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	putchar('\n');
+	fflush(stdout);
+	failures += !good;
+	return good;
+}
+
+static void die(const char *what)
+{
+	printf("Bail out! %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+/* -- the process whose memory is preserved -- */
+
+enum kind { HUGE_PAGES, SMALL, READONLY, NO_ACCESS, SHARED_HALF, FILE_COW, EXEC, NR_REGIONS };
+
+static const struct region {
+	uint64_t base, size;
+	bool kept;		/* shall be preserved */
+} regions[NR_REGIONS] = {
+	[HUGE_PAGES] = { 0x100000000000, 32UL << 20, true },
+	[SMALL] = { 0x100100005000, 9UL << 20, true },
+	[READONLY] = { 0x100200000000, 3UL << 20, true },
+	[NO_ACCESS] = { 0x100200300000, 64UL << 10, true },
+	[SHARED_HALF] = { 0x100300000000, 4UL << 20, false },
+	[FILE_COW] = { 0x100400000000, 1UL << 20, false },
+	[EXEC] = { 0x100500000000, 64UL << 10, false },
+};
+
+/* Some pages of SMALL are holes, some were only read. */
+static bool is_written(enum kind k, uint64_t addr)
+{
+	uint64_t page = (addr - regions[k].base) / PAGE;
+
+	return k != SMALL || (page % 7 != 3 && page % 11 != 5);
+}
+
+static uint64_t pattern(uint64_t addr, uint64_t seed)
+{
+	/* what is shared is never written again */
+	if (addr - regions[SHARED_HALF].base < regions[SHARED_HALF].size && addr / PAGE % 2)
+		seed = 1;
+	return (addr ^ seed << 48) * 0x9e3779b97f4a7c15ULL;
+}
+
+static void fill(enum kind k, uint64_t seed)
+{
+	uint64_t a, page;
+
+	for (page = regions[k].base; page < regions[k].base + regions[k].size; page += PAGE) {
+		if (!is_written(k, page)) {
+			if ((page - regions[k].base) / PAGE % 7 != 3)
+				*(volatile uint64_t *)page;
+			continue;
+		}
+		for (a = page; a < page + PAGE; a += 64)
+			*(volatile uint64_t *)a = pattern(a, seed);
+	}
+}
+
+static bool page_right(const void *data, enum kind k, uint64_t page, uint64_t seed)
+{
+	unsigned int i;
+
+	for (i = 0; i < PAGE; i += 64)
+		if (*(const uint64_t *)((const char *)data + i) != (is_written(k, page) ? pattern(page + i, seed) : 0))
+			return false;
+	return true;
+}
+
+static bool verify(enum kind k, uint64_t seed)
+{
+	uint64_t page;
+
+	for (page = regions[k].base; page < regions[k].base + regions[k].size; page += PAGE)
+		if (!page_right((void *)page, k, page, seed))
+			return false;
+	return true;
+}
+
+static void *sleeper(void *arg)
+{
+	(void)arg;
+	for (;;)
+		pause();
+	return NULL;
+}
+
+static void map(enum kind k, int prot, int fd)
+{
+	int flags = MAP_PRIVATE | MAP_FIXED_NOREPLACE | (fd < 0 ? MAP_ANONYMOUS : 0);
+
+	if (mmap((void *)regions[k].base, regions[k].size, prot, flags, fd, 0) == MAP_FAILED)
+		die("mmap");
+	madvise((void *)regions[k].base, regions[k].size, k == HUGE_PAGES ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	if (k != SHARED_HALF)
+		madvise((void *)regions[k].base, regions[k].size, MADV_DONTFORK);
+}
+
+static void protect(enum kind k, int prot)
+{
+	if (mprotect((void *)regions[k].base, regions[k].size, prot))
+		die("mprotect");
+}
+
+static void set_up(uint64_t seed)
+{
+	char name[] = "/tmp/test_old.XXXXXX";
+	int fd = mkstemp(name);
+	uint64_t a;
+	enum kind k;
+	pthread_t t;
+
+	if (fd < 0 || ftruncate(fd, regions[FILE_COW].size))
+		die("temporary file");
+	unlink(name);
+	for (k = 0; k < NR_REGIONS; k++) {
+		map(k, PROT_READ | PROT_WRITE | (k == EXEC ? PROT_EXEC : 0), k == FILE_COW ? fd : -1);
+		fill(k, seed);
+	}
+	protect(READONLY, PROT_READ);
+	protect(NO_ACCESS, PROT_NONE);
+	if (!fork()) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		sleeper(NULL);
+	}
+	/* Every second page is ours alone after this. */
+	for (a = regions[SHARED_HALF].base; a < regions[SHARED_HALF].base + regions[SHARED_HALF].size; a += 2 * PAGE)
+		*(volatile uint64_t *)a = pattern(a, seed);
+	pthread_create(&t, NULL, sleeper, NULL);
+	pthread_create(&t, NULL, sleeper, NULL);
+}
+
+static bool verify_all(uint64_t seed)
+{
+	enum kind k;
+	bool good = true;
+
+	protect(NO_ACCESS, PROT_READ);
+	for (k = 0; k < NR_REGIONS; k++)
+		if (!verify(k, seed)) {
+			printf("# region %d differs\n", k);
+			good = false;
+		}
+	protect(NO_ACCESS, PROT_NONE);
+	return good;
+}
+
+static void refill(uint64_t seed)
+{
+	uint64_t a, i;
+	enum kind k;
+
+	protect(READONLY, PROT_READ | PROT_WRITE);
+	protect(NO_ACCESS, PROT_READ | PROT_WRITE);
+	for (k = 0; k < NR_REGIONS; k++)
+		if (k != SHARED_HALF)
+			fill(k, seed);
+	for (a = regions[SHARED_HALF].base; a < regions[SHARED_HALF].base + regions[SHARED_HALF].size; a += 2 * PAGE)
+		for (i = 0; i < PAGE; i += 64)
+			*(volatile uint64_t *)(a + i) = pattern(a + i, seed);
+	protect(READONLY, PROT_READ);
+	protect(NO_ACCESS, PROT_NONE);
+}
+
+/* What a process does that is thawed while preserved. All of it must see its data. */
+static bool run_wild(uint64_t seed)
+{
+	const struct region *h = &regions[HUGE_PAGES], *s = &regions[SMALL];
+	char *moved = (char *)h->base + 0x40000000;
+	int status = 1;
+	pid_t pid;
+	uint64_t a;
+
+	/* fork: the child sees what we had */
+	madvise((void *)h->base, h->size, MADV_DOFORK);
+	pid = fork();
+	if (!pid)
+		_exit(!verify(HUGE_PAGES, seed));
+	if (waitpid(pid, &status, 0) != pid || status)
+		return false;
+	/* protect and touch: a write must fault, so only read */
+	if (mprotect((char *)s->base + HUGE, HUGE, PROT_READ) || !verify(SMALL, seed) ||
+	    mprotect((char *)s->base + HUGE, HUGE, PROT_READ | PROT_WRITE))
+		return false;
+	/* discard: zeros, not old data */
+	if (madvise((char *)s->base + 4 * HUGE, 16 * PAGE, MADV_DONTNEED))
+		return false;
+	for (a = s->base + 4 * HUGE; a < s->base + 4 * HUGE + 16 * PAGE; a += 64)
+		if (*(volatile uint64_t *)a)
+			return false;
+	/* move: data goes along */
+	if (mremap((char *)h->base + 5 * PAGE, 4 * HUGE, 4 * HUGE, MREMAP_MAYMOVE | MREMAP_FIXED, moved) == MAP_FAILED)
+		return false;
+	for (a = 0; a < 4 * HUGE; a += PAGE)
+		if (!page_right(moved + a, HUGE_PAGES, h->base + 5 * PAGE + a, seed))
+			return false;
+	/* unmap with part of a huge page */
+	return !munmap((char *)h->base + 8 * HUGE + 3 * PAGE, 4 * HUGE);
+}
+
+static struct {
+	pid_t pid;
+	int to, from;
+} child;
+
+static void child_main(int in, int out)
+{
+	uint64_t seed = 1;
+	char c;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	set_up(seed);
+	c = 'y';
+	do {
+		if (write(out, &c, 1) != 1 || read(in, &c, 1) != 1)
+			_exit(1);
+		if (c == 'v')
+			c = verify_all(seed) ? 'y' : 'n';
+		else if (c == 'w')
+			refill(++seed), c = 'y';
+		else if (c == 'p')	/* without swap this does nothing */
+			c = madvise((char *)regions[SMALL].base + 3 * HUGE, 64 * PAGE, MADV_PAGEOUT) ? 'n' : 'y';
+		else if (c == 'r')
+			c = run_wild(seed) ? 'y' : 'n';
+	} while (1);
+}
+
+static bool put(const char *file, const char *text)
+{
+	int fd = open(file, O_WRONLY);
+	bool good = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return good;
+}
+
+static bool ask(char c)
+{
+	if (write(child.to, &c, 1) != 1 || read(child.from, &c, 1) != 1)
+		return false;
+	return c == 'y';
+}
+
+static void start_child(void)
+{
+	int to[2], from[2];
+	char c, text[16];
+
+	if (pipe2(to, O_CLOEXEC) || pipe2(from, O_CLOEXEC))
+		die("pipe");
+	child.pid = fork();
+	if (!child.pid) {
+		snprintf(text, sizeof(text), "%d", getpid());
+		if (!put(GROUP "/cgroup.procs", text))
+			_exit(1);
+		child_main(to[0], from[1]);
+	}
+	close(to[0]);
+	close(from[1]);
+	child.to = to[1];
+	child.from = from[0];
+	if (read(child.from, &c, 1) != 1)
+		die("the child did not start");
+}
+
+static void end_child(void)
+{
+	put(GROUP "/cgroup.kill", "1");
+	put(GROUP "/cgroup.freeze", "0");
+	close(child.to);
+	close(child.from);
+	waitpid(child.pid, NULL, 0);
+}
+
+static bool freeze(bool on)
+{
+	char text[256];
+	int i, fd;
+	ssize_t n;
+
+	if (!put(GROUP "/cgroup.freeze", on ? "1" : "0"))
+		return false;
+	for (i = 0; i < 5000; i++) {
+		fd = open(GROUP "/cgroup.events", O_RDONLY);
+		n = read(fd, text, sizeof(text) - 1);
+		close(fd);
+		text[n > 0 ? n : 0] = '\0';
+		if (strstr(text, on ? "frozen 1" : "frozen 0"))
+			return true;
+		usleep(1000);
+	}
+	return false;
+}
+
+/* -- what can be seen from outside -- */
+
+static uint64_t meminfo(const char *name)
+{
+	char line[128], format[64];
+	uint64_t kb = 0;
+	FILE *f = fopen("/proc/meminfo", "r");
+
+	snprintf(format, sizeof(format), "%s: %%lu", name);
+	while (fgets(line, sizeof(line), f) && sscanf(line, format, &kb) != 1)
+		;
+	fclose(f);
+	return kb;
+}
+
+/* Sum over all mappings. Not smaps_rollup: it leaves mappings out when somebody else wants mmap_lock meanwhile. */
+static uint64_t smaps(const char *name)
+{
+	char file[64], line[256], format[64];
+	uint64_t kb, sum = 0;
+	FILE *f;
+
+	snprintf(file, sizeof(file), "/proc/%d/smaps", child.pid);
+	snprintf(format, sizeof(format), "%s: %%lu", name);
+	f = fopen(file, "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, format, &kb) == 1)
+			sum += kb;
+	if (f)
+		fclose(f);
+	return sum;
+}
+
+/* Pages of [base, base + size) that pagemap calls present or swapped. */
+static uint64_t mapped(uint64_t base, uint64_t size)
+{
+	char file[64];
+	uint64_t entry, addr, nr = 0;
+	int fd;
+
+	snprintf(file, sizeof(file), "/proc/%d/pagemap", child.pid);
+	fd = open(file, O_RDONLY);
+	for (addr = base; addr < base + size; addr += PAGE) {
+		if (pread(fd, &entry, 8, addr / PAGE * 8) != 8)
+			die("pagemap");
+		nr += !!(entry >> 62) && (entry & ((1ULL << 55) - 1)) != 0;
+	}
+	close(fd);
+	return nr;
+}
+
+static bool peek(uint64_t addr, void *page)
+{
+	char file[64];
+	bool good;
+	int fd;
+
+	snprintf(file, sizeof(file), "/proc/%d/mem", child.pid);
+	fd = open(file, O_RDONLY);
+	good = pread(fd, page, PAGE, addr) == PAGE;
+	close(fd);
+	return good;
+}
+
+static struct {
+	int fd;
+	unsigned int nr;
+	Elf64_Phdr ph[64];
+} core;
+
+static void open_core(void)
+{
+	Elf64_Ehdr eh;
+
+	core.fd = open("/proc/kcore", O_RDONLY);
+	if (core.fd < 0 || pread(core.fd, &eh, sizeof(eh), 0) != sizeof(eh))
+		die("/proc/kcore");
+	core.nr = eh.e_phnum < 64 ? eh.e_phnum : 64;
+	if (pread(core.fd, core.ph, core.nr * sizeof(*core.ph), eh.e_phoff) < 0)
+		die("/proc/kcore");
+}
+
+static void read_phys(uint64_t phys, void *buf, size_t len)
+{
+	unsigned int i;
+
+	for (i = 0; i < core.nr; i++) {
+		const Elf64_Phdr *p = &core.ph[i];
+
+		if (p->p_type == PT_LOAD && p->p_paddr != ~0UL && phys >= p->p_paddr && phys + len <= p->p_paddr + p->p_memsz &&
+		    pread(core.fd, buf, len, p->p_offset + (phys - p->p_paddr)) == (ssize_t)len)
+			return;
+	}
+	die("no such memory in /proc/kcore");
+}
+
+/* -- the device -- */
+
+static int dev;
+static char why[KUP_WHY_LEN];
+
+#define CALL(cmd, type, arg) call(cmd, arg, sizeof(type), offsetof(type, why))
+
+static int call(unsigned long cmd, void *arg, __u32 size, size_t why_at)
+{
+	int err;
+
+	*(__u32 *)arg = size;
+	err = ioctl(dev, cmd, arg) ? errno : 0;
+	memcpy(why, (char *)arg + why_at, sizeof(why));
+	return err;
+}
+
+static int simple(unsigned long cmd, uint64_t arg)
+{
+	struct kup_simple s = { .arg = arg };
+
+	return CALL(cmd, struct kup_simple, &s);
+}
+
+static int prepare(struct kup_prepare *p)
+{
+	*p = (struct kup_prepare) { .window_size = WINDOW };
+	return CALL(KUP_IOC_PREPARE, struct kup_prepare, p);
+}
+
+/* In kB, with a window taken: that empties the lists of free pages of each CPU, which MemFree leaves out. */
+static uint64_t free_memory(void)
+{
+	struct kup_prepare p;
+	uint64_t kb;
+
+	put("/proc/sys/vm/drop_caches", "3");
+	if (prepare(&p))
+		die("PREPARE");
+	kb = meminfo("MemFree");
+	if (simple(KUP_IOC_ABORT, 0))
+		die("ABORT");
+	return kb;
+}
+
+static int preserve(struct kup_preserve *p)
+{
+	*p = (struct kup_preserve) { .pid = child.pid };
+	return CALL(KUP_IOC_PRESERVE, struct kup_preserve, p);
+}
+
+static int seal(struct kup_seal *s)
+{
+	*s = (struct kup_seal) {};
+	return CALL(KUP_IOC_SEAL, struct kup_seal, s);
+}
+
+static int scan(struct kup_scan *s)
+{
+	*s = (struct kup_scan) { .pid = child.pid };
+	return CALL(KUP_IOC_SCAN, struct kup_scan, s);
+}
+
+static struct kup_status status(void)
+{
+	struct kup_status st = { .size = sizeof(st) };
+
+	if (ioctl(dev, KUP_IOC_STATUS, &st))
+		die("KUP_IOC_STATUS");
+	return st;
+}
+
+static long microseconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* -- checking a handover -- */
+
+static enum kind region_of(uint64_t addr)
+{
+	enum kind k;
+
+	for (k = 0; k < NR_REGIONS; k++)
+		if (addr >= regions[k].base && addr < regions[k].base + regions[k].size)
+			return k;
+	return NR_REGIONS;
+}
+
+static bool within_extents(const struct kup_extent *e, unsigned int nr, uint64_t phys)
+{
+	unsigned int low = 0, high = nr;
+
+	while (low < high) {
+		unsigned int mid = (low + high) / 2;
+
+		if (phys < e[mid].base)
+			high = mid;
+		else if (phys >= e[mid].base + e[mid].size)
+			low = mid + 1;
+		else
+			return true;
+	}
+	return false;
+}
+
+struct tally {
+	uint64_t frames, right, wrong, outside, kept[NR_REGIONS];
+};
+
+static void check_frame(struct tally *t, const struct kup_extent *e, unsigned int nr_e, uint64_t addr, __u32 pfn, uint64_t seed)
+{
+	uint64_t page[PAGE / 8];
+	enum kind k = region_of(addr);
+
+	t->frames++;
+	t->outside += !within_extents(e, nr_e, pfn * PAGE);
+	if (k == NR_REGIONS)
+		return;
+	t->kept[k]++;
+	read_phys(pfn * PAGE, page, sizeof(page));
+	if (page_right(page, k, addr, seed))
+		t->right++;
+	else
+		t->wrong++;
+}
+
+static void check_handover(const struct kup_prepare *p, const struct kup_seal *s, uint64_t seed, const char *store, size_t len)
+{
+	char *area = malloc(KUP_AREA_SIZE), *stream;
+	const struct kup_handover *h = (void *)area;
+	const struct kup_extent *e;
+	const struct kup_mm_record *r;
+	const struct kup_chunk *c;
+	struct tally t = {};
+	__u32 *dir, pfn[KUP_CHUNK_PAGES], i, j, bad = 0;
+	int err;
+
+	read_phys(p->area, area, KUP_AREA_SIZE);
+	err = kup_handover_check(h, p->area, p->nonce);
+	if (!ok(!err, "header is valid (%s)", kup_stub_state_name(err)))
+		return;
+	e = (void *)(area + h->extents_off);
+	dir = (void *)(area + h->directory_off);
+	ok(!kup_extents_check(e, h->nr_extents) && kup_sum(e, h->nr_extents * sizeof(*e), 0) == h->extents_sum,
+	   "%u extents are in order", h->nr_extents);
+	for (i = 0; i < h->nr_extents; i++)
+		bad += e[i].base < p->window_base + p->window_size && p->window_base < e[i].base + e[i].size;
+	ok(!bad, "no extent in the window");
+	stream = malloc(h->stream_pages * PAGE);
+	for (i = 0; i < h->stream_pages; i++) {
+		read_phys(dir[i] * PAGE, stream + i * PAGE, PAGE);
+		t.outside += !within_extents(e, h->nr_extents, dir[i] * PAGE);
+	}
+	ok(kup_sum(stream, (h->maps_size + 7) & ~7ULL, 0) == h->maps_sum &&
+	   !kup_maps_check(stream, h->maps_size, h->nr_mms, h->nr_frames), "maps are well formed, %llu bytes", h->maps_size);
+	ok(h->store_size == len && !memcmp(stream + h->store_off, store, len) &&
+	   kup_sum(stream + h->store_off, (len + 7) & ~7ULL, 0) == h->store_sum, "the store holds what was written");
+	r = (void *)stream;
+	c = (void *)(stream + r->chunks_off);
+	for (i = 0; i < r->nr_chunks; i++) {
+		kup_chunk_decode(&c[i], stream, h->maps_size, pfn);
+		for (j = 0; j < KUP_CHUNK_PAGES; j++)
+			if (pfn[j] != KUP_PFN_NONE)
+				check_frame(&t, e, h->nr_extents, c[i].addr + j * PAGE, pfn[j], seed);
+	}
+	ok(h->nr_mms == 1 && r->pid == (__u32)child.pid && !t.outside && t.frames == h->nr_frames && t.frames == s->frames,
+	   "%llu frames of process %u, all within extents", h->nr_frames, r->pid);
+	ok(!t.wrong && t.right, "%lu frames hold the right bytes, %lu the wrong ones", t.right, t.wrong);
+	ok(t.kept[HUGE_PAGES] == regions[HUGE_PAGES].size / PAGE && t.kept[READONLY] == regions[READONLY].size / PAGE &&
+	   t.kept[NO_ACCESS] == regions[NO_ACCESS].size / PAGE && !t.kept[EXEC] && !t.kept[FILE_COW] &&
+	   t.kept[SHARED_HALF] == regions[SHARED_HALF].size / PAGE / 2, "the frames that should be kept are");
+	ok(r->nr_huge >= regions[HUGE_PAGES].size / HUGE, "%u huge pages stay huge", r->nr_huge);
+	free(stream);
+	free(area);
+}
+
+/* -- the tests -- */
+
+static bool dummy_up(void)
+{
+	struct ifreq r = { .ifr_name = "dummy0" };
+	struct sockaddr_in *a = (void *)&r.ifr_addr;
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	bool good;
+
+	a->sin_family = AF_INET;
+	a->sin_addr.s_addr = inet_addr("192.0.2.1");
+	good = !ioctl(fd, SIOCSIFADDR, &r);
+	r.ifr_flags = IFF_UP;
+	good &= !ioctl(fd, SIOCSIFFLAGS, &r);
+	strcpy(r.ifr_name, "lo");
+	good &= !ioctl(fd, SIOCSIFFLAGS, &r);
+	close(fd);
+	return good;
+}
+
+/* The error of sending a datagram; a dropped one is EPERM. */
+static int send_udp(const char *to, int from_port, int to_port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(from_port) };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), err = 0;
+
+	if (bind(fd, (void *)&a, sizeof(a)))
+		err = errno;
+	a.sin_port = htons(to_port);
+	a.sin_addr.s_addr = inet_addr(to);
+	if (!err && sendto(fd, "x", 1, 0, (void *)&a, sizeof(a)) != 1)
+		err = errno;
+	close(fd);
+	return err;
+}
+
+static void test_netlock(void)
+{
+	struct kup_prepare p;
+
+	if (!dummy_up() || prepare(&p))
+		die("dummy0");
+	ok(!send_udp("192.0.2.2", 0, 11211), "without the network lock a datagram leaves");
+	ok(!simple(KUP_IOC_NETLOCK, 1) && status().flags & KUP_STATUS_NETLOCK, "the network lock is on");
+	ok(send_udp("192.0.2.2", 0, 11211) == EPERM, "a datagram is dropped");
+	ok(!send_udp("192.0.2.2", 68, 67), "DHCP is not");
+	ok(!send_udp("127.0.0.1", 0, 11211), "nor is loopback");
+	ok(!simple(KUP_IOC_NETLOCK, 0) && !send_udp("192.0.2.2", 0, 11211), "and off");
+	simple(KUP_IOC_NETLOCK, 1);
+	ok(!simple(KUP_IOC_ABORT, 0) && !(status().flags & KUP_STATUS_NETLOCK) && !send_udp("192.0.2.2", 0, 11211), "ABORT ends it");
+}
+
+static void test_refusals(void)
+{
+	struct kup_preserve p;
+	struct kup_prepare pr = { .window_size = 12345 };
+	struct kup_status st = { .size = 1 };
+	struct kup_seal s;
+
+	ok(ioctl(dev, KUP_IOC_STATUS, &st) && errno == EINVAL, "a wrong size is EINVAL");
+	st = (struct kup_status) { .size = sizeof(st), .flags = 1u << 31 };
+	ok(ioctl(dev, KUP_IOC_STATUS, &st) && errno == EINVAL, "an unknown flag is EINVAL");
+	ok(ioctl(dev, _IO(KUP_IOC_MAGIC, 1), 0) && errno == ENOTTY, "an unknown command is ENOTTY");
+	ok(preserve(&p) == EBUSY && strstr(why, "idle"), "PRESERVE when idle is EBUSY: %s", why);
+	ok(seal(&s) == EBUSY, "SEAL when idle is EBUSY");
+	ok(CALL(KUP_IOC_PREPARE, struct kup_prepare, &pr) == EINVAL, "an odd window is EINVAL");
+	pr = (struct kup_prepare) { .window_size = 1ULL << 31 };
+	ok(CALL(KUP_IOC_PREPARE, struct kup_prepare, &pr) == ENOSPC, "a huge window is ENOSPC: %s", why);
+	ok(status().state == KUP_STATE_IDLE, "and the state is idle");
+	if (prepare(&pr))
+		die("PREPARE");
+	ok(preserve(&p) == EBUSY && strstr(why, "not frozen"), "a running process is EBUSY: %s", why);
+	p = (struct kup_preserve) { .pid = 1 << 21 };
+	ok(CALL(KUP_IOC_PRESERVE, struct kup_preserve, &p) == ESRCH, "no process is ESRCH");
+	ok(syscall(SYS_delete_module, "kup_ppp", O_NONBLOCK) && (errno == EBUSY || errno == EAGAIN), "the module stays");
+	ok(!simple(KUP_IOC_ABORT, 0), "ABORT");
+}
+
+static void test_round(unsigned int round, uint64_t seed, bool loud)
+{
+	static const char store[] = "some bytes of userspace";
+	uint64_t rss, huge, swap, page[PAGE / 8], a;
+	struct kup_prepare p;
+	struct kup_preserve v;
+	struct kup_seal s;
+	struct kup_scan sc;
+	long t0, t1;
+	bool good = true;
+	enum kind k;
+	int err;
+
+	if (prepare(&p) || !ask('p') || !freeze(true))
+		die("preparing");
+	rss = smaps("Rss");
+	huge = smaps("AnonHugePages");
+	swap = smaps("Swap");
+	good &= !scan(&sc) && sc.swapped_pages == swap / 4;
+	if (loud) {
+		ok(good, "SCAN: %llu anonymous, %llu to keep, %llu huge, %llu shared, %llu executable, %llu of files, %llu swapped",
+		   sc.anon_pages, sc.preserve_pages, sc.huge_pages, sc.shared_pages, sc.exec_pages, sc.filecow_pages,
+		   sc.swapped_pages);
+		ok(p.window_base % HUGE == 0 && p.area == p.window_base + WINDOW && p.nonce && p.area < 1ULL << 32,
+		   "window at %#llx, %llu pages were moved out", p.window_base, status().evacuated_pages);
+	}
+	t0 = microseconds();
+	err = preserve(&v);
+	t1 = microseconds();
+	good &= !err && v.pages == sc.preserve_pages + sc.swapped_pages && v.huge == sc.huge_pages &&
+		v.left == sc.anon_pages - sc.preserve_pages;
+	if (loud)
+		ok(good, "PRESERVE took %llu pages, %llu huge, and left %llu, in %ld us%s%s", v.pages, v.huge, v.left,
+		   t1 - t0, err ? ": " : "", err ? why : "");
+	for (k = 0; k < NR_REGIONS; k++)
+		if (regions[k].kept && mapped(regions[k].base, regions[k].size) > (k == SMALL ? regions[k].size / PAGE / 11 + 1 : 0)) {
+			printf("# region %d: %lu pages are still mapped\n", k, mapped(regions[k].base, regions[k].size));
+			good = false;
+		}
+	if (loud)
+		ok(good, "pagemap shows none of them");
+	if (write(dev, store, 5) != 5 || write(dev, store + 5, sizeof(store) - 5) != (ssize_t)sizeof(store) - 5)
+		good = false;
+	/* Somebody looks: at 3 pages of a huge one, and at one in 97 of the small. */
+	for (a = regions[HUGE_PAGES].base + 3 * PAGE; a < regions[HUGE_PAGES].base + 3 * 200 * PAGE; a += 200 * PAGE)
+		good &= peek(a, page) && page_right(page, HUGE_PAGES, a, seed);
+	for (a = regions[SMALL].base; a < regions[SMALL].base + regions[SMALL].size; a += 97 * PAGE)
+		good &= peek(a, page) && page_right(page, SMALL, a, seed);
+	if (loud)
+		ok(good && status().faulted_back, "what is looked at is right, %llu pages faulted back", status().faulted_back);
+	if (loud) {
+		s = (struct kup_seal) { .min_free = 1ULL << 50 };
+		ok(CALL(KUP_IOC_SEAL, struct kup_seal, &s) == ENOSPC, "SEAL with too little left is ENOSPC: %s", why);
+	}
+	if (round % 2 || loud) {
+		t0 = microseconds();
+		err = seal(&s);
+		t1 = microseconds();
+		good &= !err;
+		if (loud) {
+			ok(!err, "SEAL: %llu frames, %llu reserved, %u extents, order %u, %ld us%s%s", s.frames, s.reserved_pages, s.extents,
+			   s.block_order, t1 - t0, err ? ": " : "", err ? why : "");
+			check_handover(&p, &s, seed, store, sizeof(store));
+		}
+		/* touched after the seal */
+		for (a = regions[READONLY].base; a < regions[READONLY].base + 5 * PAGE; a += PAGE)
+			good &= peek(a, page) && page_right(page, READONLY, a, seed);
+		for (a = regions[HUGE_PAGES].base + 9 * HUGE; a < regions[HUGE_PAGES].base + 11 * HUGE; a += 300 * PAGE)
+			good &= peek(a, page) && page_right(page, HUGE_PAGES, a, seed);
+	}
+	if (simple(KUP_IOC_ABORT, 0))
+		good = false;
+	if (loud)
+		ok(good, "ABORT");
+	if (smaps("Rss") + smaps("Swap") != rss + swap || smaps("AnonHugePages") + 4 * HUGE / 1024 < huge) {
+		printf("# Rss was %lu kB, is %lu, swap %lu and %lu\n", rss, smaps("Rss"), swap, smaps("Swap"));
+		good = false;
+	}
+	if (!freeze(false) || !ask('v'))
+		good = false;
+	ok(good, "round %u: all bytes are where they were, %lu kB in huge pages", round, smaps("AnonHugePages"));
+}
+
+/* Looks at pages all the time, as fast as it can, and says so when one is wrong. */
+static void spy(uint64_t seed)
+{
+	uint64_t page[PAGE / 8], addr, n = seed;
+	enum kind k;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		n = n * 6364136223846793005ULL + 1442695040888963407ULL;
+		k = n >> 63 ? HUGE_PAGES : SMALL;
+		addr = regions[k].base + (n >> 33) % (regions[k].size / PAGE) * PAGE;
+		if (!peek(addr, page) || !page_right(page, k, addr, seed)) {
+			printf("# at %lx in region %d: %lx\n", addr, k, page[0]);
+			_exit(1);
+		}
+		/* A task that never sleeps holds up the RCU that the hook waits for. */
+		if (n >> 60 == 0)
+			usleep(100);
+	}
+}
+
+static void test_spied_on(uint64_t seed)
+{
+	struct kup_prepare p;
+	struct kup_preserve v;
+	struct kup_seal s;
+	uint64_t faults = 0;
+	bool good = true;
+	pid_t pid[2];
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		pid[i] = fork();
+		if (!pid[i])
+			spy(seed);
+	}
+	for (i = 0; i < 6 && good; i++) {
+		if (prepare(&p) || !freeze(true))
+			die("preparing");
+		good = !preserve(&v);
+		usleep(20000);
+		good &= !seal(&s) || (printf("# SEAL: %s\n", why), false);
+		usleep(i % 2 * 10000);
+		faults += status().faulted_back;
+		good &= !simple(KUP_IOC_ABORT, 0) && freeze(false) && ask('v');
+	}
+	for (i = 0; i < 2; i++) {
+		int st;
+
+		good &= !waitpid(pid[i], &st, WNOHANG);
+		kill(pid[i], SIGKILL);
+		waitpid(pid[i], &st, 0);
+	}
+	ok(good, "spied on all the time, nothing is seen or left wrong; %lu pages faulted back", faults);
+}
+
+/* Memory nearly full, what is free in pieces of 64 kB: the window has to be made. */
+static void test_evacuated(void)
+{
+	size_t size = (meminfo("MemFree") - (160UL << 10)) << 10, step = 64UL << 10, holes = size / 4 / (2 * step) * 2 * step, a;
+	char *m = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct kup_prepare p;
+	bool good = true;
+	int err;
+
+	if (m == MAP_FAILED)
+		die("mmap");
+	madvise(m, size, MADV_NOHUGEPAGE);
+	for (a = 0; a < size; a += PAGE)
+		*(uint64_t *)(m + a) = pattern(a, 9);
+	for (a = 0; a < holes; a += 2 * step)
+		madvise(m + a, step, MADV_DONTNEED);
+	err = prepare(&p);
+	for (a = 0; a < size && good; a += PAGE) {
+		good = *(uint64_t *)(m + a) == (a < holes && a / step % 2 == 0 ? 0 : pattern(a, 9));
+		if (!good)
+			printf("# %lx at %zx of %zx is wrong\n", *(uint64_t *)(m + a), a, size);
+	}
+	ok(!err && good && status().evacuated_pages > 1000, "a window in full memory: %llu pages were moved out, all right%s%s",
+	   status().evacuated_pages, err ? ": " : "", err ? why : "");
+	munmap(m, size);
+	simple(KUP_IOC_ABORT, 0);
+}
+
+static void test_killed(void)
+{
+	struct kup_prepare p;
+	struct kup_preserve v;
+	bool good;
+
+	if (prepare(&p) || !freeze(true))
+		die("preparing");
+	good = !preserve(&v);
+	end_child();
+	ok(good && !simple(KUP_IOC_ABORT, 0), "killed while preserved: ABORT");
+}
+
+static void test_wild(void)
+{
+	struct kup_prepare p;
+	struct kup_preserve v;
+	struct kup_seal s;
+	bool good;
+
+	start_child();
+	if (prepare(&p) || !freeze(true))
+		die("preparing");
+	good = !preserve(&v);
+	ok(good && freeze(false) && ask('r'), "thawed while preserved, a process loses nothing");
+	ok(freeze(true) && seal(&s) == EBUSY, "and SEAL refuses: %s", why);
+	ok(!simple(KUP_IOC_ABORT, 0) && freeze(false), "ABORT after that");
+	end_child();
+}
+
+static void test_uffd(void)
+{
+	struct kup_prepare p;
+	struct kup_preserve v = { .pid = 0 };
+	struct uffdio_api api = { .api = UFFD_API };
+	char go = 0, text[16];
+	int pipes[2], fd;
+	pid_t pid;
+
+	if (pipe(pipes))
+		die("pipe");
+	pid = fork();
+	if (!pid) {
+		struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+		void *m = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		snprintf(text, sizeof(text), "%d", getpid());
+		put(GROUP "/cgroup.procs", text);
+		fd = syscall(SYS_userfaultfd, 0);
+		reg.range.start = (uintptr_t)m;
+		reg.range.len = HUGE;
+		if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg))
+			_exit(1);
+		if (write(pipes[1], &go, 1) != 1)
+			_exit(1);
+		pause();
+	}
+	if (read(pipes[0], &go, 1) != 1 || prepare(&p) || !freeze(true))
+		die("preparing");
+	v.pid = pid;
+	ok(CALL(KUP_IOC_PRESERVE, struct kup_preserve, &v) == EBUSY && strstr(why, "userfaultfd"), "userfaultfd is EBUSY: %s", why);
+	simple(KUP_IOC_ABORT, 0);
+	kill(pid, SIGKILL);
+	freeze(false);
+	waitpid(pid, NULL, 0);
+}
+
+static void test_speed(size_t mib)
+{
+	char *m, go = 0, text[16];
+	struct kup_prepare p;
+	struct kup_preserve v = {};
+	struct kup_seal s;
+	long t[4];
+	int pipes[2];
+	pid_t pid;
+	bool good;
+
+	if (pipe(pipes))
+		die("pipe");
+	pid = fork();
+	if (!pid) {
+		snprintf(text, sizeof(text), "%d", getpid());
+		put(GROUP "/cgroup.procs", text);
+		m = mmap(NULL, mib << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		madvise(m, mib << 20, MADV_NOHUGEPAGE);
+		memset(m, 1, mib << 20);
+		if (write(pipes[1], &go, 1) != 1)
+			_exit(1);
+		sleeper(NULL);
+	}
+	if (read(pipes[0], &go, 1) != 1 || prepare(&p) || !freeze(true))
+		die("preparing");
+	v.pid = pid;
+	t[0] = microseconds();
+	good = !CALL(KUP_IOC_PRESERVE, struct kup_preserve, &v);
+	t[1] = microseconds();
+	good &= !seal(&s);
+	t[2] = microseconds();
+	good &= !simple(KUP_IOC_ABORT, 0);
+	t[3] = microseconds();
+	ok(good, "%llu pages: PRESERVE %ld us, SEAL %ld us (%u extents, order %u, %llu bytes of maps), ABORT %ld us",
+	   v.pages, t[1] - t[0], t[2] - t[1], s.extents, s.block_order, s.meta_bytes, t[3] - t[2]);
+	kill(pid, SIGKILL);
+	freeze(false);
+	waitpid(pid, NULL, 0);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int rounds = argc > 1 ? atoi(argv[1]) : 5, i;
+	uint64_t before, after, seed = 1;
+	long gone = -1;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	puts("KTAP version 1");
+	dev = open(KUP_DEVICE, O_RDWR);
+	if (dev < 0)
+		die(KUP_DEVICE);
+	if (mkdir(GROUP, 0755) && errno != EEXIST)
+		die(GROUP);
+	open_core();
+	start_child();
+	test_refusals();
+	test_netlock();
+	test_round(0, seed, true);
+	for (i = 1; i <= 2; i++)
+		test_round(i, seed, false);
+	before = free_memory();
+	for (i = 1; i <= rounds; i++) {
+		if (i % 10 == 0 && ask('w'))
+			seed++;
+		test_round(i, seed, false);
+	}
+	after = free_memory();
+	ok(after + 4096 > before, "MemFree was %lu kB, is %lu kB", before, after);
+	test_spied_on(seed);
+	for (i = 0; i < 3; i++)
+		test_evacuated();
+	test_killed();
+	test_wild();
+	test_uffd();
+	if (argc > 2)
+		test_speed(atoi(argv[2]));
+	close(dev);
+	/* The hook holds the module until RCU lets it go. */
+	for (i = 0; i < 3000 && (gone = syscall(SYS_delete_module, "kup_ppp", O_NONBLOCK)); i++)
+		usleep(20000);
+	ok(!gone, "the module unloads%s%s", gone ? ": " : "", gone ? strerror(errno) : "");
+	printf("1..%u\n# %s: %u of %u failed\n", tests, failures ? "FAILED" : "PASSED", failures, tests);
+	return failures != 0;
+}
