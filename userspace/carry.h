@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What would become of a process: kept in place, carried by CRIU, or refused.
+ *
+ * Conservative: what is not known to arrive whole is refused, by name. Looks only; nothing of the process is changed (a
+ * descriptor is duplicated to ask a socket what it is).
+ */
+#ifndef KUP_CARRY_H
+#define KUP_CARRY_H
+
+#include <stddef.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "criu.h"
+#include "sockdiag.h"
+#include "tree.h"
+
+struct json_object;
+
+/* What one look at a tree collects. */
+struct kup_carry {
+	const struct kup_forest *forest;
+	struct kup_tree *tree;			/* the one looked at; its flags for CRIU are set */
+	const struct kup_criu *criu;
+	const struct kup_unix_sock *unix_socks;
+	size_t nr_unix;
+	pid_t low_pids;				/* up to here the new kernel may take them itself */
+	struct json_object *files;		/* see files.h */
+	struct json_object *refused;		/* array of { pid, comm, object, why, next } */
+	struct json_object *carried;		/* of the process at hand: kind -> count */
+};
+
+void kup_refuse(struct kup_carry *c, const struct kup_task *t, const char *object, const char *next, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
+void kup_carried(struct kup_carry *c, const char *kind);
+
+/**
+ * kup_carry_named - CRIU finds files by name: refused if the name leads elsewhere now
+ * @path: as /proc shows it, without " (deleted)"
+ *
+ * Return: whether it leads to @st.
+ */
+bool kup_carry_named(struct kup_carry *c, const struct kup_task *t, const char *object, const char *path, const struct stat *st);
+
+/**
+ * kup_carry_file - a file that the process refers to by name: noted if it exists in memory only, refused if it is too large
+ * @object: for messages
+ * @via: a path that leads to it now
+ */
+void kup_carry_file(struct kup_carry *c, const struct kup_task *t, const char *object, const char *path, const struct stat *st,
+		    const char *via);
+
+void kup_carry_vmas(struct kup_carry *c, const struct kup_task *t);	/* carry_vma.c */
+void kup_carry_fds(struct kup_carry *c, const struct kup_task *t);	/* carry_fd.c */
+
+/**
+ * kup_carry_forest - look at every process
+ * @dev: the module's device, or -1: then what would stay in place isn't told
+ * @criu: the CRIU that would be used
+ * @files: object to which files that must be carried are added, see files.h
+ *
+ * Return: array of { pid, comm, threads, cgroup, memory: {...}, carried: {...}, refused: [...] } for json_object_put(); NULL and
+ * @err if that is impossible.
+ */
+struct json_object *kup_carry_forest(struct kup_forest *forest, int dev, const struct kup_criu *criu, struct json_object *files,
+				     struct kup_err *err);
+
+/**
+ * kup_carry_refused - how many things are refused in a result of kup_carry_forest()
+ * @err: set to the first one, if any
+ */
+size_t kup_carry_refused(struct json_object *processes, struct kup_err *err);
+
+#endif

@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * kup-ppp restore, in the new kernel
+ *
+ *   1. ADOPT the handover that the command line names, with the network closed. `--adopt` ends here: early in the boot,
+ *      before anything opens the network
+ *   2. plan and images come out of the module's store
+ *   3. one CRIU for each tree restores it; when all have (`post-restore`): each process is put into its cgroup and ATTACHed to its
+ *      memory. When all threads stand at their last instruction before user space (`pre-resume`): the network opens
+ *   4. COMMIT: the applications run for good
+ *   5. the report; the images are removed
+ *
+ * Unhappy paths: before an ATTACH nothing of the handover is used up, and restore may be tried again. A tree that fails
+ * after it is lost; the others go on.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <getopt.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <json-c/json.h>
+
+#include "cgroup.h"
+#include "conf.h"
+#include "criu.h"
+#include "device.h"
+#include "files.h"
+#include "kup.h"
+#include "pack.h"
+#include "plan.h"
+#include "putback.h"
+#include "report.h"
+#include "timers.h"
+#include "util.h"
+
+#define ADOPTED_FILE	KUP_RUN_DIR "/adopted"
+#define LAST_PID	"/proc/sys/kernel/ns_last_pid"
+#define OVERCOMMIT	"/proc/sys/vm/overcommit_memory"
+
+struct restoring {
+	const struct kup_opts *opts;
+	int dev;
+	struct json_object *plan;
+	struct kup_adopt adopted;
+	struct kup_steps steps;
+	bool attached;			/* from now on some of the handover is used up */
+	uint64_t resume_tsc;
+};
+
+static uint64_t area_of_cmdline(void)
+{
+	char *text = kup_slurp("/proc/cmdline", NULL), *p = text ? strstr(text, "kup_ppp.area=") : NULL;
+	uint64_t area = p ? strtoull(p + strlen("kup_ppp.area="), NULL, 0) : 0;
+
+	free(text);
+	return area;
+}
+
+/* What ADOPT said is needed by a later `restore`: kept as it is in memory, for this kernel and this program only. */
+static void remember_adopted(const struct restoring *r)
+{
+	FILE *f = fopen(ADOPTED_FILE, "we");
+
+	if (f) {
+		fwrite(&r->adopted, sizeof(r->adopted), 1, f);
+		fwrite(&r->steps, sizeof(r->steps), 1, f);
+		fclose(f);
+	}
+}
+
+static void recall_adopted(struct restoring *r)
+{
+	FILE *f = fopen(ADOPTED_FILE, "re");
+
+	if (f) {
+		if (fread(&r->adopted, sizeof(r->adopted), 1, f) != 1 || fread(&r->steps, sizeof(r->steps), 1, f) != 1 ||
+		    r->steps.nr > KUP_ARRAY_SIZE(r->steps.step)) {
+			r->adopted = (struct kup_adopt){ 0 };
+			r->steps = (struct kup_steps){ 0 };
+		}
+		fclose(f);
+	}
+}
+
+/* Return: 0 adopted (now or before); 1 nothing is left to do; or a negative errno. */
+static int adopt(struct restoring *r, uint64_t area, struct kup_err *err)
+{
+	struct kup_status st;
+	int ret;
+
+	ret = kup_device_status(r->dev, &st, err);
+	if (ret)
+		return ret;
+	if (st.state == KUP_STATE_ADOPTED) {
+		recall_adopted(r);
+		return 0;
+	}
+	if (!access(KUP_REPORT_FILE, F_OK))
+		return 1;
+	kup_step_begin(&r->steps, "adopt");
+	ret = kup_device_adopt(r->dev, area, &r->adopted, err);
+	kup_step_end(&r->steps);
+	if (!ret)
+		remember_adopted(r);
+	return ret;
+}
+
+static int read_store(struct restoring *r, struct kup_err *err)
+{
+	int ret;
+
+	kup_step_begin(&r->steps, "unpack");
+	kup_remove_tree(KUP_IMAGES_DIR);
+	ret = kup_mkdirs(KUP_IMAGES_DIR, 0700);
+	if (ret)
+		return kup_err_set(err, ret, "%s: %s", KUP_IMAGES_DIR, strerror(-ret));
+	if (lseek(r->dev, 0, SEEK_SET) < 0 && errno != ESPIPE)
+		return kup_err_set(err, -errno, "reading the store: %s", strerror(errno));
+	ret = kup_unpack(r->dev, KUP_IMAGES_DIR, err);
+	if (ret)
+		return ret;
+	r->plan = kup_plan_read(KUP_IMAGES_DIR "/" KUP_PLAN_FILE, err);
+	kup_step_end(&r->steps);
+	return r->plan ? 0 : -EBADMSG;
+}
+
+static int highest_tid(struct json_object *task, void *ctx)
+{
+	struct json_object *threads = json_object_object_get(task, "threads");
+	long long *high = ctx;
+	size_t i;
+
+	for (i = 0; i < json_object_array_length(threads); i++) {
+		long long tid = kup_json_int(json_object_array_get_idx(threads, i), "tid");
+
+		*high = tid > *high ? tid : *high;
+	}
+	return 0;
+}
+
+/* Whatever starts from now on shall not take a number that is needed. */
+static void keep_pids_free(struct json_object *plan)
+{
+	char *text = kup_slurp(LAST_PID, NULL), number[24];
+	long long high = 0;
+
+	kup_plan_each_task(plan, highest_tid, &high);
+	if (text && atoll(text) < high) {
+		snprintf(number, sizeof(number), "%lld", high);
+		kup_put(LAST_PID, number);
+	}
+	free(text);
+}
+
+static int pid_is_free(struct json_object *task, void *ctx)
+{
+	struct json_object *threads = json_object_object_get(task, "threads");
+	struct kup_err *err = ctx;
+	char comm[16];
+	size_t i;
+
+	for (i = 0; i < json_object_array_length(threads); i++) {
+		pid_t tid = kup_json_int(json_object_array_get_idx(threads, i), "tid");
+
+		if (kill(tid, 0) && errno == ESRCH)
+			continue;
+		kup_err_set(err, -EEXIST, "pid %d of %s is taken by %s in this kernel", tid, kup_json_text(task, "comm"),
+			    kup_task_comm(tid, comm));
+		kup_err_next(err, "end that process, then `kup-ppp restore` again; next time start the application with a higher pid");
+		return -EEXIST;
+	}
+	return 0;
+}
+
+static void set_affinity(struct json_object *thread)
+{
+	const char *mask = kup_json_text(thread, "cpus"), *p;
+	cpu_set_t set;
+	int cpu = 0;
+
+	CPU_ZERO(&set);
+	for (p = mask + strlen(mask); p > mask && cpu < CPU_SETSIZE; ) {
+		char digit[2] = { *--p, 0 };
+		unsigned long bits = strtoul(digit, NULL, 16);
+		int i;
+
+		if (*p == ',')
+			continue;
+		for (i = 0; i < 4; i++, cpu++)
+			if (bits & 1ul << i)
+				CPU_SET(cpu, &set);
+	}
+	/* CPUs that this kernel doesn't have: then it may run anywhere */
+	if (CPU_COUNT(&set))
+		sched_setaffinity(kup_json_int(thread, "tid"), sizeof(set), &set);
+}
+
+struct attaching {
+	struct restoring *r;
+	struct kup_err *err;
+};
+
+static int attach(struct json_object *task, void *ctx)
+{
+	struct attaching *a = ctx;
+	struct json_object *threads = json_object_object_get(task, "threads");
+	const char *cgroup = kup_json_text(task, "cgroup");
+	pid_t pid = kup_json_int(task, "pid");
+	struct kup_attach done;
+	size_t i;
+	int ret;
+
+	if (kup_json_int(task, "zombie"))
+		return 0;
+	/* the root as well: it is not to stay in the cgroup of whoever runs us */
+	ret = kup_cgroup_join(cgroup, pid, a->err);
+	if (ret)
+		return ret;
+	for (i = 0; i < json_object_array_length(threads); i++)
+		set_affinity(json_object_array_get_idx(threads, i));
+	ret = kup_device_attach(a->r->dev, pid, pid, &done, a->err);
+	if (ret)
+		return ret;
+	a->r->attached = true;
+	json_object_object_add(task, "attached", json_object_new_uint64(done.pages));
+	json_object_object_add(task, "replaced", json_object_new_uint64(done.replaced));
+	return 0;
+}
+
+static void rearm_timers(struct json_object *plan)
+{
+	struct json_object *trees = json_object_object_get(plan, "trees");
+	size_t i, j;
+
+	for (i = 0; i < json_object_array_length(trees); i++) {
+		struct json_object *tree = json_object_array_get_idx(trees, i), *tasks = json_object_object_get(tree, "tasks");
+
+		for (j = 0; kup_json_int(tree, "timerfds") && j < json_object_array_length(tasks); j++)
+			kup_timers_rearm(kup_json_int(json_object_array_get_idx(tasks, j), "pid"));
+	}
+}
+
+static int at_barrier(void *ctx, const char *action, struct kup_err *err)
+{
+	struct restoring *r = ctx;
+	struct attaching a = { .r = r, .err = err };
+	int ret;
+
+	if (!strcmp(action, "post-restore")) {
+		kup_step_begin(&r->steps, "attach");
+		ret = kup_plan_each_task(r->plan, attach, &a);
+		kup_step_begin(&r->steps, "resume");
+		return ret;
+	}
+	rearm_timers(r->plan);
+	ret = kup_device_netlock(r->dev, false, err);
+	r->resume_tsc = kup_tsc();
+	return ret;
+}
+
+static int run_criu(struct restoring *r, const struct kup_criu *criu, struct kup_err *err)
+{
+	struct json_object *trees = json_object_object_get(r->plan, "trees");
+	struct kup_criu_run run = {
+		.mode = KUP_CRIU_RESTORE,
+		.criu = criu,
+		.verbose = r->opts->verbose,
+		.nr = json_object_array_length(trees),
+		.cancel = -1,
+		.at = at_barrier,
+		.ctx = r,
+	};
+	char *overcommit;
+	size_t i;
+	int ret;
+
+	run.jobs = calloc(run.nr, sizeof(*run.jobs));
+	if (!run.jobs)
+		return kup_err_set(err, -ENOMEM, "no memory");
+	for (i = 0; i < run.nr; i++) {
+		struct json_object *tree = json_object_array_get_idx(trees, i);
+		struct kup_criu_job *j = &run.jobs[i];
+
+		j->root = kup_json_int(tree, "root");
+		j->shell_job = kup_json_int(tree, "shell_job");
+		j->file_locks = kup_json_int(tree, "file_locks");
+		j->ext_unix = kup_json_int(tree, "ext_unix");
+		snprintf(j->comm, sizeof(j->comm), "%s", kup_json_text(tree, "comm"));
+		snprintf(j->images, sizeof(j->images), KUP_IMAGES_DIR "/%d", j->root);
+	}
+	/* Memory that waits to be bound isn't in this kernel's total yet: for that no mapping that holds it may be refused. */
+	overcommit = kup_slurp(OVERCOMMIT, NULL);
+	if (overcommit)
+		kup_put(OVERCOMMIT, "1");
+	kup_step_begin(&r->steps, "restore");
+	ret = kup_criu_run_all(&run, err);
+	kup_step_end(&r->steps);
+	if (overcommit)
+		kup_put(OVERCOMMIT, overcommit);
+	free(overcommit);
+	free(run.jobs);
+	return ret;
+}
+
+static int report(struct restoring *r, struct kup_err *err)
+{
+	struct json_object *o = kup_report_new(r->plan, &r->adopted, &r->steps, r->resume_tsc);
+	struct kup_status st;
+	int ret;
+
+	if (!kup_device_status(r->dev, &st, NULL))
+		kup_report_drain(o, &st);
+	ret = kup_replace_file(KUP_REPORT_FILE, json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY));
+	if (r->opts->json)
+		printf("%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY));
+	else
+		kup_report_print(o);
+	json_object_put(o);
+	return ret ? kup_err_set(err, ret, "%s: %s", KUP_REPORT_FILE, strerror(-ret)) : 0;
+}
+
+static int restore(struct restoring *r, const struct kup_conf *conf, bool hold, struct kup_err *err)
+{
+	struct kup_criu criu;
+	struct kup_err of_commit;
+	int ret, committed;
+
+	ret = read_store(r, err);
+	if (ret)
+		return ret;
+	keep_pids_free(r->plan);
+	ret = kup_plan_each_task(r->plan, pid_is_free, err);
+	if (!ret)
+		ret = kup_files_put(json_object_object_get(r->plan, "files"), KUP_IMAGES_DIR, err);
+	if (!ret)
+		ret = kup_criu_find(conf->criu, &criu, err);
+	if (!ret && hold)
+		ret = kup_device_drain(r->dev, KUP_DRAIN_HOLD, err);
+	if (ret)
+		return ret;
+	ret = run_criu(r, &criu, err);
+	/* Some tree may run although another failed: it needs its network, and its memory for good. */
+	if (ret && !r->resume_tsc)
+		return ret;
+	kup_step_begin(&r->steps, "commit");
+	committed = kup_device_commit(r->dev, ret ? &of_commit : err);
+	kup_step_end(&r->steps);
+	if (!ret)
+		ret = committed;
+	if (!ret)
+		ret = report(r, err);
+	if (!ret) {
+		kup_remove_tree(KUP_IMAGES_DIR);
+		unlink(ADOPTED_FILE);
+	}
+	return ret;
+}
+
+static int failed(const struct restoring *r, int ret, struct kup_err *err)
+{
+	if (!ret)
+		return 0;
+	if (!err->next[0])
+		kup_err_next(err, r->attached ? "see `kup-ppp status` for what is left" :
+						"the memory is still kept: fix it and run `kup-ppp restore` again; "
+						"`kup-ppp abort --yes` gives it up");
+	return KUP_EXIT_BROKEN;
+}
+
+int cmd_restore(const struct kup_opts *opts, int argc, char **argv, struct kup_err *err)
+{
+	static const struct option options[] = {
+		{ "adopt", no_argument, NULL, 'a' },
+		{ "hold-drain", no_argument, NULL, 'h' },
+		{ "criu", required_argument, NULL, 'c' },
+		{ 0 }
+	};
+	struct restoring r = { .opts = opts };
+	bool only_adopt = false, hold = false;
+	struct kup_conf conf;
+	uint64_t area;
+	int c, ret;
+
+	ret = kup_conf_read(KUP_CONF, &conf, err);
+	if (ret)
+		return ret;
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == 'a')
+			only_adopt = true;
+		else if (c == 'h')
+			hold = true;
+		else if (kup_conf_option(&conf, c, optarg))
+			ret = KUP_EXIT_USAGE;
+	}
+	if (ret || optind < argc) {
+		kup_conf_free(&conf);
+		return KUP_EXIT_USAGE;
+	}
+	area = area_of_cmdline();
+	if (!area) {
+		printf(opts->json ? "{ \"restored\": false }\n" : "nothing to restore: this boot was no switch\n");
+		goto out;
+	}
+	ret = kup_lock(err);
+	if (ret)
+		goto out;
+	r.dev = kup_device_open(err);
+	if (r.dev < 0) {
+		ret = failed(&r, r.dev, err);
+		goto out;
+	}
+	ret = adopt(&r, area, err);
+	if (ret == 1) {
+		printf(opts->json ? "{ \"restored\": true }\n" : "restored already\n");
+		ret = 0;
+	} else if (ret) {
+		ret = KUP_EXIT_BROKEN;
+	} else if (only_adopt) {
+		if (!read_store(&r, NULL))
+			keep_pids_free(r.plan);
+	} else {
+		ret = failed(&r, restore(&r, &conf, hold, err), err);
+	}
+	json_object_put(r.plan);
+	close(r.dev);
+out:
+	kup_conf_free(&conf);
+	return ret;
+}

@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * kup-ppp switch
+ *
+ *   1. survey: refuse what can't be kept whole
+ *   2. prepare, unless that was done
+ *   3. a cgroup for each tree, in which it can be frozen; the applications run until here
+ *   4. one CRIU for each tree is started; when all have started up and before they touch a task (`pre-dump`):
+ *      close the network, freeze all trees, PRESERVE all processes
+ *   5. the CRIUs dump what they still see, and leave the tasks frozen
+ *   6. plan and images go to the module's store
+ *   7. SEAL, and the jump
+ *
+ * Unhappy paths: up to 3 nothing is undone but what was made. From 3 on put_back(): ABORT puts every page back into its place
+ * and opens the network, the trees are thawed and go back to their cgroups. What is needed for that is in switch.json before
+ * anything is frozen, so that `kup-ppp abort` can do it after this process was killed. Signals are taken at 4 (between
+ * two steps) and before 7. A CRIU that dumps is never killed: it has its own code in the tasks.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <json-c/json.h>
+
+#include "carry.h"
+#include "cgroup.h"
+#include "files.h"
+#include "kexec.h"
+#include "kup.h"
+#include "pack.h"
+#include "plan.h"
+#include "prepared.h"
+#include "putback.h"
+#include "survey.h"
+#include "util.h"
+
+#define FREEZE_TIMEOUT_MS 10000
+
+enum stage { STAGE_PRESERVE, STAGE_DUMP, STAGE_SEAL, STAGE_JUMP };
+
+static const char *const stage_names[] = { "preserve", "dump", "seal" };
+
+struct switching {
+	const struct kup_opts *opts;
+	int dev;
+	int cancel;			/* signalfd */
+	enum stage stop_after;
+	bool stopped;			/* stop_after was reached: all is well, put everything back */
+	struct kup_forest *forest;
+	struct kup_freeze *freeze;	/* one for each tree */
+	struct kup_criu *criu;
+	struct kup_criu_job *jobs;
+	struct json_object *plan;
+	struct json_object *files;
+	struct kup_steps steps;
+	const char *to;
+	uint64_t image_bytes;
+};
+
+static int preserve_tree(struct switching *s, const struct kup_tree *tree, struct kup_err *err)
+{
+	struct kup_preserve p;
+	size_t i;
+	int ret;
+
+	for (i = 0; i < tree->nr; i++) {
+		if (tree->tasks[i].state == 'Z')
+			continue;
+		ret = kup_device_preserve(s->dev, tree->tasks[i].pid, &p, err);
+		if (ret)
+			return ret;
+		kup_plan_preserved(s->plan, tree->tasks[i].pid, &p);
+	}
+	return 0;
+}
+
+/* What was forked until the freeze belongs to it as well, and what ended does not. */
+static int read_again(struct switching *s, struct kup_err *err)
+{
+	size_t i;
+	int ret;
+
+	for (i = 0; i < s->forest->nr; i++) {
+		struct kup_tree *old = &s->forest->trees[i], now;
+
+		ret = kup_tree_read(old->tasks[0].pid, &now, err);
+		if (ret)
+			return ret;
+		now.shell_job |= old->shell_job;
+		now.file_locks = old->file_locks;
+		now.ext_unix = old->ext_unix;
+		now.timerfds = old->timerfds;
+		/* the cgroup that counts is the one it came from */
+		for (size_t j = 0; j < now.nr; j++) {
+			const struct kup_task *was = kup_tree_find(old, now.tasks[j].pid);
+
+			free(now.tasks[j].cgroup);
+			now.tasks[j].cgroup = strdup(was ? was->cgroup ?: "/" : old->tasks[0].cgroup ?: "/");
+		}
+		kup_tree_free(old);
+		*old = now;
+	}
+	return 0;
+}
+
+static int at_pre_dump(void *ctx, const char *action, struct kup_err *err)
+{
+	struct switching *s = ctx;
+	struct utsname uts;
+	size_t i;
+	int ret;
+
+	(void)action;
+	kup_step_begin(&s->steps, "freeze");
+	s->steps.show = false;	/* a console is slow */
+	ret = kup_device_netlock(s->dev, true, err);
+	for (i = 0; i < s->forest->nr && !ret; i++)
+		ret = kup_freeze_stop(&s->freeze[i], FREEZE_TIMEOUT_MS, err);
+	if (!ret)
+		ret = read_again(s, err);
+	if (ret)
+		return ret;
+	uname(&uts);
+	s->plan = kup_plan_new(s->forest, s->criu, uts.release, s->to);
+	kup_step_begin(&s->steps, "preserve");
+	for (i = 0; i < s->forest->nr && !ret; i++)
+		ret = preserve_tree(s, &s->forest->trees[i], err);
+	if (!ret && s->stop_after == STAGE_PRESERVE) {
+		s->stopped = true;
+		ret = -ECANCELED;
+	}
+	if (!ret)
+		kup_step_begin(&s->steps, "dump");
+	return ret;
+}
+
+static int dump(struct switching *s, struct kup_err *err)
+{
+	struct kup_criu_run run = {
+		.mode = KUP_CRIU_DUMP,
+		.criu = s->criu,
+		.verbose = s->opts->verbose,
+		.jobs = s->jobs,
+		.nr = s->forest->nr,
+		.cancel = s->cancel,
+		.at = at_pre_dump,
+		.ctx = s,
+	};
+	size_t i;
+	int ret;
+
+	for (i = 0; i < run.nr; i++) {
+		const struct kup_tree *tree = &s->forest->trees[i];
+		struct kup_criu_job *j = &s->jobs[i];
+
+		*j = (struct kup_criu_job){
+			.root = tree->tasks[0].pid, .freeze_dir = s->freeze[i].dir,
+			.shell_job = tree->shell_job, .file_locks = tree->file_locks, .ext_unix = tree->ext_unix,
+		};
+		snprintf(j->comm, sizeof(j->comm), "%s", tree->tasks[0].comm);
+		snprintf(j->images, sizeof(j->images), KUP_IMAGES_DIR "/%d", j->root);
+		ret = kup_mkdirs(j->images, 0700);
+		if (ret)
+			return kup_err_set(err, ret, "%s: %s", j->images, strerror(-ret));
+	}
+	kup_step_begin(&s->steps, "start-criu");
+	ret = kup_criu_run_all(&run, err);
+	kup_step_end(&s->steps);
+	if (!ret && s->stop_after == STAGE_DUMP) {
+		s->stopped = true;
+		ret = -ECANCELED;
+	}
+	return ret;
+}
+
+/* The plan comes last, as it tells how much the rest is. */
+static int store(struct switching *s, struct kup_err *err)
+{
+	struct kup_status st;
+	uint64_t bytes = 0, file_bytes = 0;
+	char prefix[16];
+	size_t i;
+	int ret = 0;
+
+	kup_step_begin(&s->steps, "store");
+	for (i = 0; i < s->forest->nr && !ret; i++) {
+		snprintf(prefix, sizeof(prefix), "%d", s->jobs[i].root);
+		ret = kup_pack_dir(s->dev, s->jobs[i].images, prefix, &bytes, err);
+	}
+	if (!ret)
+		ret = kup_files_store(s->files, s->dev, &file_bytes, err);
+	if (!ret)
+		ret = kup_device_status(s->dev, &st, err);
+	if (ret)
+		return ret;
+	json_object_object_add(s->plan, "files", json_object_get(s->files));
+	json_object_object_add(s->plan, "file_bytes", json_object_new_uint64(file_bytes));
+	json_object_object_add(s->plan, "image_bytes", json_object_new_uint64(bytes));
+	json_object_object_add(s->plan, "preserved_pages", json_object_new_uint64(st.preserved_pages));
+	json_object_object_add(s->plan, "preserved_huge", json_object_new_uint64(st.preserved_huge));
+	json_object_object_add(s->plan, "faulted_back", json_object_new_uint64(st.faulted_back));
+	json_object_object_add(s->plan, "evacuated_pages", json_object_new_uint64(st.evacuated_pages));
+	json_object_object_add(s->plan, "tsc_khz", json_object_new_uint64(kup_tsc_khz()));
+	kup_step_begin(&s->steps, "seal");	/* ended by the new side, with the time in the handover */
+	json_object_object_add(s->plan, "steps", kup_steps_to_json(&s->steps));
+	ret = kup_pack_text(s->dev, KUP_PLAN_FILE, json_object_to_json_string_ext(s->plan, JSON_C_TO_STRING_PLAIN), err);
+	return ret ? ret : kup_pack_end(s->dev, err);
+}
+
+static int seal(struct switching *s, struct kup_seal *sealed, struct kup_err *err)
+{
+	struct signalfd_siginfo si;
+	int ret;
+
+	ret = kup_device_seal(s->dev, 0, sealed, err);
+	kup_step_end(&s->steps);
+	if (!ret && s->stop_after == STAGE_SEAL) {
+		s->stopped = true;
+		ret = -ECANCELED;
+	}
+	if (!ret && read(s->cancel, &si, sizeof(si)) == sizeof(si))
+		ret = kup_err_set(err, -EINTR, "interrupted by signal %u before the jump", si.ssi_signo);
+	return ret;
+}
+
+static int freeze_and_go(struct switching *s, struct kup_err *err)
+{
+	struct kup_seal sealed;
+	size_t i;
+	int ret = 0;
+
+	for (i = 0; i < s->forest->nr && !ret; i++)
+		ret = kup_freeze_place(&s->forest->trees[i], &s->freeze[i], err);
+	if (!ret)
+		ret = kup_putback_note(s->freeze, s->forest->nr, err);
+	if (!ret)
+		ret = dump(s, err);
+	if (!ret)
+		ret = store(s, err);
+	if (!ret)
+		ret = seal(s, &sealed, err);
+	if (!ret)
+		ret = kup_kexec_jump(err);	/* comes back only if it failed */
+	return ret;
+}
+
+static void print_stopped(const struct switching *s)
+{
+	struct json_object *o;
+
+	if (!s->opts->json) {
+		printf("stopped after %s, as asked; everything is put back\n", stage_names[s->stop_after]);
+		return;
+	}
+	o = json_object_new_object();
+	json_object_object_add(o, "stopped_after", json_object_new_string(stage_names[s->stop_after]));
+	json_object_object_add(o, "tsc_khz", json_object_new_uint64(kup_tsc_khz()));
+	json_object_object_add(o, "steps", kup_steps_to_json(&s->steps));
+	json_object_object_add(o, "plan", json_object_get(s->plan));
+	printf("%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY));
+	json_object_put(o);
+}
+
+/* Which step, for people: what kup_err has says only what went wrong in it. */
+static void name_step(const struct switching *s, struct kup_err *err)
+{
+	char what[sizeof(err->what)];
+
+	snprintf(what, sizeof(what), "%.24s: %.220s", kup_step_name(&s->steps), err->what);
+	memcpy(err->what, what, sizeof(what));
+}
+
+static int put_back(struct switching *s, int failed, struct kup_err *err)
+{
+	struct kup_err back;
+
+	if (!s->stopped)
+		name_step(s, err);
+	if (kup_put_back(s->dev, s->freeze, s->forest->nr, &back)) {
+		snprintf(err->next, sizeof(err->next), "not put back: %.150s; see `kup-ppp status`, then `kup-ppp abort`", back.what);
+		return KUP_EXIT_BROKEN;
+	}
+	if (s->stopped) {
+		print_stopped(s);
+		return 0;
+	}
+	if (failed == -EOWNERDEAD) {
+		kup_err_next(err, "all else is put back, but it may have left code of its own in the tasks: see whether they serve");
+		return KUP_EXIT_BROKEN;
+	}
+	return failed;
+}
+
+static int take_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGQUIT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* It was prepared before: the report shows what that took. */
+static void tell_earlier(struct kup_steps *steps, struct json_object *prepared)
+{
+	struct kup_steps all = { .show = steps->show };
+
+	kup_steps_from_json(json_object_object_get(prepared, "steps"), &all);
+	kup_step_add(&all, steps->step[0].name, steps->step[0].begin, steps->step[0].end);
+	*steps = all;
+}
+
+static int do_switch(const struct kup_opts *opts, const struct kup_conf *conf, enum stage stop_after, struct kup_err *err)
+{
+	struct switching s = { .opts = opts, .stop_after = stop_after };
+	struct json_object *prepared = NULL;
+	struct kup_survey survey;
+	int ret;
+
+	s.steps.show = !opts->json;
+	kup_step_begin(&s.steps, "check");
+	ret = kup_survey(conf, &survey, err);
+	if (ret) {
+		ret = ret < 0 ? ret : -ENOTSUP;
+		goto out_survey;
+	}
+	s.dev = survey.host.dev;
+	s.criu = &survey.host.criu;
+	s.forest = &survey.forest;
+	s.files = survey.files;
+	s.cancel = take_signals();
+	ret = kup_prepare(s.dev, conf, &survey.host.kernel, survey.host.img, &s.steps, &prepared, err);
+	if (ret)
+		goto out_survey;
+	s.to = kup_json_text(prepared, "release");
+	if (s.steps.nr == 1)
+		tell_earlier(&s.steps, prepared);
+	if (!opts->json)
+		printf("going to %s with %zu process tree%s\n", s.to, s.forest->nr, s.forest->nr == 1 ? "" : "s");
+	s.freeze = calloc(s.forest->nr, sizeof(*s.freeze));
+	s.jobs = calloc(s.forest->nr, sizeof(*s.jobs));
+	kup_remove_tree(KUP_IMAGES_DIR);
+	sync();
+	ret = s.freeze && s.jobs ? freeze_and_go(&s, err) : kup_err_set(err, -ENOMEM, "no memory");
+	ret = put_back(&s, ret, err);
+	free(s.freeze);
+	free(s.jobs);
+	json_object_put(s.plan);
+	json_object_put(prepared);
+out_survey:
+	kup_survey_free(&survey);
+	return ret;
+}
+
+static int parse_stage(const char *name, enum stage *stage)
+{
+	size_t i;
+
+	for (i = 0; i < KUP_ARRAY_SIZE(stage_names); i++)
+		if (!strcmp(name, stage_names[i])) {
+			*stage = i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+int cmd_switch(const struct kup_opts *opts, int argc, char **argv, struct kup_err *err)
+{
+	static const struct option options[] = {
+		KUP_CONF_OPTIONS,
+		{ "stop-after", required_argument, NULL, 's' },
+		{ 0 }
+	};
+	enum stage stop_after = STAGE_JUMP;
+	struct kup_conf conf;
+	int c, ret;
+
+	ret = kup_conf_read(KUP_CONF, &conf, err);
+	if (ret)
+		return ret;
+	while (!ret && (c = getopt_long(argc, argv, "", options, NULL)) != -1)
+		if (c == 's' ? parse_stage(optarg, &stop_after) : kup_conf_option(&conf, c, optarg))
+			ret = KUP_EXIT_USAGE;
+	if (!ret)
+		ret = kup_conf_targets(&conf, argv + optind, argc - optind);
+	if (!ret)
+		ret = kup_lock(err);
+	if (!ret)
+		ret = do_switch(opts, &conf, stop_after, err);
+	kup_conf_free(&conf);
+	return ret;
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <errno.h>
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf.h"
+#include "util.h"
+
+static int replace(char **field, const char *value)
+{
+	char *copy = strdup(value);
+
+	if (!copy)
+		return -ENOMEM;
+	free(*field);
+	*field = copy;
+	return 0;
+}
+
+int kup_conf_set(struct kup_conf *conf, const char *key, const char *value)
+{
+	char *joined, **more;
+
+	if (!strcmp(key, "kernel"))
+		return replace(&conf->kernel, value);
+	if (!strcmp(key, "initrd"))
+		return replace(&conf->initrd, value);
+	if (!strcmp(key, "criu"))
+		return replace(&conf->criu, value);
+	if (!strcmp(key, "append")) {
+		if (asprintf(&joined, "%s%s%s", conf->append ?: "", conf->append ? " " : "", value) < 0)
+			return -ENOMEM;
+		free(conf->append);
+		conf->append = joined;
+		return 0;
+	}
+	if (!strcmp(key, "target")) {
+		more = realloc(conf->targets, (conf->nr_targets + 1) * sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		conf->targets = more;
+		conf->targets[conf->nr_targets] = strdup(value);
+		return conf->targets[conf->nr_targets++] ? 0 : -ENOMEM;
+	}
+	return -EINVAL;
+}
+
+int kup_conf_option(struct kup_conf *conf, int option, const char *value)
+{
+	switch (option) {
+	case 'k':
+		return kup_conf_set(conf, "kernel", value);
+	case 'i':
+		return kup_conf_set(conf, "initrd", value);
+	case 'a':
+		return kup_conf_set(conf, "append", value);
+	case 'c':
+		return kup_conf_set(conf, "criu", value);
+	default:
+		return -EINVAL;
+	}
+}
+
+int kup_conf_targets(struct kup_conf *conf, char *const *names, size_t nr)
+{
+	size_t i;
+	int ret = 0;
+
+	while (nr && conf->nr_targets)
+		free(conf->targets[--conf->nr_targets]);
+	for (i = 0; i < nr && !ret; i++)
+		ret = kup_conf_set(conf, "target", names[i]);
+	return ret;
+}
+
+static int read_one(const char *path, struct kup_conf *conf, struct kup_err *err)
+{
+	char *text = kup_slurp(path, NULL), *line, *rest = text;
+	int ret = 0, nr = 0;
+
+	if (!text)
+		return errno == ENOENT ? 0 : kup_err_set(err, -errno, "%s: %s", path, strerror(errno));
+	while (!ret && (line = strsep(&rest, "\n"))) {
+		char *hash = strchr(line, '#'), *eq;
+
+		nr++;
+		if (hash)
+			*hash = '\0';
+		line = kup_trim(line);
+		if (!*line)
+			continue;
+		eq = strchr(line, '=');
+		if (!eq) {
+			ret = kup_err_set(err, -EINVAL, "%s:%d: expected `key = value`, found `%s`", path, nr, line);
+			break;
+		}
+		*eq = '\0';
+		ret = kup_conf_set(conf, kup_trim(line), kup_trim(eq + 1));
+		if (ret == -EINVAL) {
+			kup_err_set(err, ret, "%s:%d: unknown key `%s`", path, nr, kup_trim(line));
+			kup_err_next(err, "known: target, kernel, initrd, append, criu");
+		}
+	}
+	free(text);
+	return ret;
+}
+
+int kup_conf_read(const char *path, struct kup_conf *conf, struct kup_err *err)
+{
+	char pattern[512];
+	glob_t g;
+	size_t i;
+	int ret;
+
+	*conf = (struct kup_conf){ 0 };
+	ret = read_one(path, conf, err);
+	snprintf(pattern, sizeof(pattern), "%s.d/*.conf", path);
+	if (!ret && !glob(pattern, 0, NULL, &g)) {
+		for (i = 0; i < g.gl_pathc && !ret; i++)
+			ret = read_one(g.gl_pathv[i], conf, err);
+		globfree(&g);
+	}
+	if (ret)
+		kup_conf_free(conf);
+	return ret;
+}
+
+void kup_conf_free(struct kup_conf *conf)
+{
+	while (conf->nr_targets)
+		free(conf->targets[--conf->nr_targets]);
+	free(conf->targets);
+	free(conf->kernel);
+	free(conf->initrd);
+	free(conf->append);
+	free(conf->criu);
+	*conf = (struct kup_conf){ 0 };
+}

@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "criu.h"
+#include "kernel.h"
+#include "kup.h"
+#include "util.h"
+
+#define HOOK_SOCKET	KUP_RUN_DIR "/hook"
+#define LOG_DIR		KUP_RUN_DIR "/log"
+
+extern char **environ;
+
+static const char *const barriers[][3] = {
+	[KUP_CRIU_DUMP] = { "pre-dump", NULL },
+	[KUP_CRIU_RESTORE] = { "post-restore", "pre-resume", NULL },
+};
+
+/* What goes over the hook's socket. */
+struct question {
+	int job;
+	char action[32];
+};
+
+int kup_criu_find(const char *program, struct kup_criu *criu, struct kup_err *err)
+{
+	char out[256], *p;
+	int v[3] = { 0 };
+	int ret;
+
+	*criu = (struct kup_criu){ 0 };
+	snprintf(criu->program, sizeof(criu->program), "%s", program ?: "criu");
+	ret = kup_run((char *[]){ criu->program, "--version", NULL }, out, sizeof(out));
+	p = strstr(out, "Version: ");
+	if (ret < 0 || !p || sscanf(p, "Version: %d.%d.%d", &v[0], &v[1], &v[2]) < 2) {
+		kup_err_set(err, -ENOENT, "%s --version: %s", criu->program, ret < 0 ? strerror(-ret) : kup_last_line(out));
+		kup_err_next(err, "install criu (3.17 or later; 4.2 or later for Linux 7), or name one by `criu =` in %s",
+			     "/etc/kup-ppp.conf");
+		return -ENOENT;
+	}
+	criu->version = v[0] * 10000 + v[1] * 100 + v[2];
+	snprintf(criu->text, sizeof(criu->text), "%d.%d.%d", v[0], v[1], v[2]);
+	return 0;
+}
+
+int kup_criu_fits(const struct kup_criu *criu, const char *release, struct kup_err *err)
+{
+	static const struct {
+		int since;	/* of the kernel: major * 1000 + minor */
+		int version;
+		const char *text;
+	} need[] = {
+		{ 7000, 40200, "4.2" },		/* bounds of the vdso; SO_PASSCRED */
+		{ 6013, 40100, "4.1" },		/* [vvar_vclock] */
+		{ 0, 31700, "3.17" },		/* rseq; cgroup v2 freezer */
+	};
+	int kernel = kup_release_major_minor(release);
+	size_t i;
+
+	for (i = 0; kernel < need[i].since; i++)
+		;
+	if (criu->version >= need[i].version)
+		return 0;
+	kup_err_set(err, -ENOTSUP, "%s is version %s, but Linux %s needs %s or later", criu->program, criu->text, release,
+		    need[i].text);
+	kup_err_next(err, "install criu %s here and in the new kernel's initrd, or name it by `criu =` in /etc/kup-ppp.conf",
+		     need[i].text);
+	return -ENOTSUP;
+}
+
+int kup_criu_warm(const char *program, struct kup_err *err)
+{
+	char dir[] = KUP_RUN_DIR "/warm.XXXXXX", name[256], out[1024];
+	int ret;
+
+	if (!mkdtemp(dir))
+		return kup_err_set(err, -errno, "%s: %s", dir, strerror(errno));
+	snprintf(name, sizeof(name), "%s", program ?: "criu");
+	ret = kup_run((char *[]){ name, "cpuinfo", "dump", "--images-dir", dir, "--log-file", "log", NULL }, out, sizeof(out));
+	if (ret) {
+		char *log = kup_slurpf("%s/log", dir);
+
+		kup_err_set(err, ret < 0 ? ret : -EIO, "%s doesn't work on this kernel: %s", name,
+			    ret < 0 ? strerror(-ret) : kup_last_line(log && *log ? log : out));
+		kup_err_next(err, "`criu check` says more; the modules unix_diag, tcp_diag, udp_diag, netlink_diag, af_packet_diag, "
+				  "veth, tun and nf_tables may be missing");
+		ret = ret < 0 ? ret : -EIO;
+		free(log);
+	}
+	kup_remove_tree(dir);
+	return ret;
+}
+
+/* The cause is the first error of the log; CRIU reports a failed probe program as an error as well. */
+static void explain(const struct kup_criu_job *j, char *buf, size_t size)
+{
+	char *log = kup_slurp(j->log, NULL), *line, *save = NULL, *p;
+
+	buf[0] = '\0';
+	for (line = log ? strtok_r(log, "\n", &save) : NULL; line && !buf[0]; line = strtok_r(NULL, "\n", &save)) {
+		p = strstr(line, "Error (");
+		if (p && !strstr(p, "exited, status=") && (p = strstr(p, "): ")))
+			snprintf(buf, size, "%s", p + 3);
+	}
+	free(log);
+	if (buf[0])
+		return;
+	log = kup_slurp(j->out, NULL);
+	snprintf(buf, size, "%s", log && *kup_trim(log) ? kup_last_line(log) : "no error in its log");
+	free(log);
+}
+
+static int start(const struct kup_criu_run *run, struct kup_criu_job *j, const char *self, struct kup_err *err)
+{
+	const bool dump = run->mode == KUP_CRIU_DUMP;
+	const char *argv[32];
+	char root[16], number[16];
+	posix_spawn_file_actions_t fa;
+	posix_spawnattr_t attr;
+	sigset_t none, dfl;
+	int n = 0, ret;
+
+	snprintf(root, sizeof(root), "%d", j->root);
+	snprintf(j->log, sizeof(j->log), LOG_DIR "/%s-%d.log", dump ? "dump" : "restore", j->root);
+	snprintf(j->out, sizeof(j->out), LOG_DIR "/%s-%d.out", dump ? "dump" : "restore", j->root);
+	argv[n++] = run->criu->program;
+	argv[n++] = dump ? "dump" : "restore";
+	argv[n++] = "--no-default-config";
+	argv[n++] = "--images-dir";
+	argv[n++] = j->images;
+	argv[n++] = "--log-file";
+	argv[n++] = j->log;
+	argv[n++] = run->verbose ? "-v4" : "-v1";
+	argv[n++] = "--action-script";
+	argv[n++] = self;
+	argv[n++] = "--tcp-established";
+	argv[n++] = "--manage-cgroups=ignore";
+	if (j->shell_job)
+		argv[n++] = "--shell-job";
+	if (j->file_locks)
+		argv[n++] = "--file-locks";
+	if (j->ext_unix)
+		argv[n++] = "--ext-unix-sk";
+	if (dump) {
+		argv[n++] = "--tree";
+		argv[n++] = root;
+		argv[n++] = "--leave-running";
+		argv[n++] = "--freeze-cgroup";
+		argv[n++] = j->freeze_dir;
+		argv[n++] = "--network-lock";
+		argv[n++] = run->criu->version < KUP_CRIU_SKIPS_LOCK ? "nftables" : "skip";
+	} else {
+		argv[n++] = "--restore-detached";
+	}
+	argv[n] = NULL;
+
+	snprintf(number, sizeof(number), "%zu", (size_t)(j - run->jobs));
+	setenv("KUP_PPP_HOOK", HOOK_SOCKET, 1);
+	setenv("KUP_PPP_JOB", number, 1);
+	posix_spawn_file_actions_init(&fa);
+	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_addopen(&fa, 1, j->out, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	posix_spawn_file_actions_adddup2(&fa, 1, 2);
+	/* A process group of its own: ^C is for us to handle. */
+	sigemptyset(&none);
+	sigfillset(&dfl);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setsigdefault(&attr, &dfl);
+	unlink(j->log);
+	ret = posix_spawnp(&j->child, argv[0], &fa, &attr, (char **)argv, environ);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&fa);
+	if (ret)
+		return kup_err_set(err, -ret, "starting %s: %s", argv[0], strerror(ret));
+	j->pidfd = syscall(SYS_pidfd_open, j->child, 0);
+	return 0;
+}
+
+static void answer(struct kup_criu_job *j, int code)
+{
+	if (j->conn < 0)
+		return;
+	/* gone already: then its CRIU is as well, and we see that it ended */
+	send(j->conn, &code, sizeof(code), MSG_NOSIGNAL);
+	close(j->conn);
+	j->conn = -1;
+}
+
+static void reap(struct kup_criu_job *j)
+{
+	while (waitpid(j->child, &j->status, 0) < 0 && errno == EINTR)
+		;
+	close(j->pidfd);
+	j->pidfd = -1;
+	j->child = 0;
+}
+
+static int take_question(struct kup_criu_run *run, int server)
+{
+	struct question q = { .job = -1 };
+	int conn = accept4(server, NULL, NULL, SOCK_CLOEXEC);
+
+	if (conn < 0)
+		return 0;
+	if (recv(conn, &q, sizeof(q), 0) != sizeof(q) || q.job < 0 || (size_t)q.job >= run->nr) {
+		close(conn);
+		return 0;
+	}
+	run->jobs[q.job].conn = conn;
+	return 0;
+}
+
+static int listen_hook(struct kup_err *err)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = HOOK_SOCKET };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	unlink(HOOK_SOCKET);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(fd, 64)) {
+		kup_err_set(err, -errno, "%s: %s", HOOK_SOCKET, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return -errno;
+	}
+	return fd;
+}
+
+static int cancelled(int fd, struct kup_err *err)
+{
+	struct signalfd_siginfo si = { 0 };
+
+	if (read(fd, &si, sizeof(si)) < 0 && errno == EAGAIN)
+		return 0;
+	kup_err_set(err, -EINTR, "interrupted by signal %u (%s)", si.ssi_signo, strsignal(si.ssi_signo) ?: "?");
+	return -EINTR;
+}
+
+/* Everybody alive is at the barrier: do the step, or fail them all if something failed before. */
+static int pass_barrier(struct kup_criu_run *run, int nr, int failed, struct kup_err *err)
+{
+	size_t i;
+
+	if (!failed)
+		failed = run->at(run->ctx, barriers[run->mode][nr], err);
+	for (i = 0; i < run->nr; i++)
+		answer(&run->jobs[i], failed ? 1 : 0);
+	return failed;
+}
+
+static int loop(struct kup_criu_run *run, int server, struct kup_err *err)
+{
+	const char *const *names = barriers[run->mode];
+	int barrier = 0, failed = 0, ret;
+	struct pollfd pfd[2 + run->nr];
+	size_t i, alive, waiting;
+
+	for (;;) {
+		pfd[0] = (struct pollfd){ .fd = server, .events = POLLIN };
+		pfd[1] = (struct pollfd){ .fd = failed == -EINTR ? -1 : run->cancel, .events = POLLIN };
+		alive = waiting = 0;
+		for (i = 0; i < run->nr; i++) {
+			pfd[2 + i] = (struct pollfd){ .fd = run->jobs[i].child ? run->jobs[i].pidfd : -1, .events = POLLIN };
+			alive += run->jobs[i].child != 0;
+			waiting += run->jobs[i].conn >= 0;
+		}
+		if (!alive)
+			return failed;
+		/* Who failed before a barrier never comes to it: then the others are let go with a no. */
+		if (waiting && (failed || (waiting == alive && alive == run->nr))) {
+			if (!names[barrier])
+				return -EPROTO;
+			ret = pass_barrier(run, barrier, failed, err);
+			if (!failed) {
+				failed = ret;
+				barrier++;
+			}
+			continue;
+		}
+		if (poll(pfd, 2 + run->nr, -1) < 0) {
+			if (errno == EINTR)
+				continue;
+			return kup_err_set(err, -errno, "poll: %s", strerror(errno));
+		}
+		if (pfd[1].revents && !failed)
+			failed = cancelled(run->cancel, err);
+		if (pfd[0].revents)
+			take_question(run, server);
+		for (i = 0; i < run->nr; i++) {
+			struct kup_criu_job *j = &run->jobs[i];
+
+			if (!pfd[2 + i].revents)
+				continue;
+			reap(j);
+			if (j->status && !failed) {
+				const bool killed = WIFSIGNALED(j->status);
+				char why[160];
+
+				if (killed)
+					snprintf(why, sizeof(why), "killed by signal %d", WTERMSIG(j->status));
+				else
+					explain(j, why, sizeof(why));
+				failed = kup_err_set(err, killed && barrier ? -EOWNERDEAD : -EIO, "criu %s of pid %d (%s): %s",
+						     run->mode == KUP_CRIU_DUMP ? "dump" : "restore", j->root, j->comm, why);
+				kup_err_next(err, "the whole log is %s (--verbose makes it longer)", j->log);
+			}
+		}
+	}
+}
+
+int kup_criu_run_all(struct kup_criu_run *run, struct kup_err *err)
+{
+	char self[256];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	int server, ret = 0, more;
+	size_t i;
+
+	if (len < 0)
+		return kup_err_set(err, -errno, "/proc/self/exe: %s", strerror(errno));
+	self[len] = '\0';
+	kup_mkdirs(LOG_DIR, 0700);
+	server = listen_hook(err);
+	if (server < 0)
+		return server;
+	for (i = 0; i < run->nr; i++) {
+		run->jobs[i].conn = run->jobs[i].pidfd = -1;
+		run->jobs[i].child = 0;
+	}
+	for (i = 0; i < run->nr && !ret; i++)
+		ret = start(run, &run->jobs[i], self, err);
+	if (ret) {	/* those that run already get a no at their first barrier */
+		close(server);
+		unlink(HOOK_SOCKET);
+		for (i = 0; i < run->nr; i++)
+			if (run->jobs[i].child)
+				reap(&run->jobs[i]);
+		return ret;
+	}
+	more = loop(run, server, err);
+	close(server);
+	unlink(HOOK_SOCKET);
+	return more;
+}
+
+bool kup_hook_called(void)
+{
+	return getenv("CRTOOLS_SCRIPT_ACTION") && getenv("KUP_PPP_HOOK");
+}
+
+int kup_hook_main(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct question q = { 0 };
+	const char *action = getenv("CRTOOLS_SCRIPT_ACTION"), *job = getenv("KUP_PPP_JOB");
+	size_t mode, i;
+	int fd, code = 1;
+
+	for (mode = 0; mode < KUP_ARRAY_SIZE(barriers); mode++)
+		for (i = 0; barriers[mode][i]; i++)
+			if (!strcmp(barriers[mode][i], action))
+				goto ask;
+	return 0;
+ask:
+	q.job = job ? atoi(job) : -1;
+	snprintf(q.action, sizeof(q.action), "%s", action);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", getenv("KUP_PPP_HOOK"));
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) || send(fd, &q, sizeof(q), 0) != sizeof(q))
+		return 1;
+	/* If kup-ppp dies, this ends with nothing read: a no, and CRIU puts its part back. */
+	if (recv(fd, &code, sizeof(code), 0) != sizeof(code))
+		return 1;
+	return code;
+}

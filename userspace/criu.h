@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Running CRIU, as packaged: one process of it for each tree, all in step.
+ *
+ * CRIU calls this same program as its action script (main() sees CRTOOLS_SCRIPT_ACTION and calls kup_hook_main()), which only
+ * asks the kup-ppp that started CRIU, over a socket, and exits with the answer. So everything is decided in one process. At a
+ * barrier every CRIU waits until the last one has come; then the step is done once, for all, and all get the same answer.
+ */
+#ifndef KUP_CRIU_H
+#define KUP_CRIU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "err.h"
+
+#define KUP_CRIU_SKIPS_LOCK	31900	/* the first version with `--network-lock skip` */
+
+struct kup_criu {
+	char program[256];
+	char text[32];		/* of the version, for people */
+	int version;		/* 3.17.1 is 31701 */
+};
+
+/**
+ * kup_criu_find - which CRIU is there
+ * @program: NULL: `criu` in PATH
+ *
+ * Return: 0 or a negative errno.
+ */
+int kup_criu_find(const char *program, struct kup_criu *criu, struct kup_err *err);
+
+/**
+ * kup_criu_fits - does this CRIU work on that kernel?
+ * @release: as of uname -r
+ *
+ * Return: 0, or -ENOTSUP and the version that is needed.
+ */
+int kup_criu_fits(const struct kup_criu *criu, const char *release, struct kup_err *err);
+
+/**
+ * kup_criu_warm - let CRIU probe this kernel and remember what it found
+ * @program: as in kup_criu_find()
+ *
+ * Return: 0 or a negative errno.
+ */
+int kup_criu_warm(const char *program, struct kup_err *err);
+
+enum kup_criu_mode { KUP_CRIU_DUMP, KUP_CRIU_RESTORE };
+
+struct kup_criu_job {
+	pid_t root;			/* of the tree */
+	char comm[16];			/* for messages */
+	char images[256];		/* directory, made by the caller */
+	const char *freeze_dir;		/* dump: the tree's cgroup */
+	bool shell_job, file_locks, ext_unix;
+
+	/* for criu.c only */
+	pid_t child;
+	int pidfd, conn, barrier, status;
+	char log[300], out[300];
+};
+
+struct kup_criu_run {
+	enum kup_criu_mode mode;
+	const struct kup_criu *criu;
+	bool verbose;
+	struct kup_criu_job *jobs;
+	size_t nr;
+	int cancel;			/* readable: stop at the next barrier; or -1 */
+	/*
+	 * Called when all have come to a barrier: `pre-dump` (CRIU's own start is over, no task is touched yet); `post-restore` (all
+	 * VMAs are in place, all tasks stopped; not 0 ends the restore) and `pre-resume` (all done; the answer is not heeded).
+	 */
+	int (*at)(void *ctx, const char *action, struct kup_err *err);
+	void *ctx;
+};
+
+/**
+ * kup_criu_run_all - run all jobs to their end
+ *
+ * A CRIU that has begun to dump is never killed: it holds the tasks by ptrace, with its own code in them.
+ *
+ * Return: 0 if all succeeded; else the first failure, -EINTR if cancelled, -EOWNERDEAD if one was killed while it held tasks.
+ */
+int kup_criu_run_all(struct kup_criu_run *run, struct kup_err *err);
+
+bool kup_hook_called(void);	/* were we started by CRIU as an action script? */
+int kup_hook_main(void);	/* exit status for CRIU */
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* /dev/kup_ppp: each call fills in the structure's size, and turns errno and `why` into an error for people. */
+#ifndef KUP_DEVICE_H
+#define KUP_DEVICE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <uapi/kup_ppp.h>
+
+#include "err.h"
+
+/**
+ * kup_device_open - open the module's device
+ *
+ * Return: a descriptor or a negative errno: -ENODEV if the module isn't loaded, -EPERM if we may not.
+ */
+int kup_device_open(struct kup_err *err);
+
+int kup_device_status(int dev, struct kup_status *st, struct kup_err *err);
+int kup_device_scan(int dev, pid_t pid, struct kup_scan *scan, struct kup_err *err);	/* -EBUSY: refused, scan->why says */
+int kup_device_prepare(int dev, struct kup_prepare *p, struct kup_err *err);
+int kup_device_preserve(int dev, pid_t pid, struct kup_preserve *p, struct kup_err *err);
+int kup_device_seal(int dev, uint64_t min_free, struct kup_seal *s, struct kup_err *err);
+int kup_device_abort(int dev, struct kup_err *err);
+int kup_device_adopt(int dev, uint64_t area, struct kup_adopt *a, struct kup_err *err);	/* with the network lock */
+int kup_device_attach(int dev, pid_t pid, pid_t old_pid, struct kup_attach *a, struct kup_err *err);
+int kup_device_commit(int dev, struct kup_err *err);
+int kup_device_drain(int dev, uint32_t flags, struct kup_err *err);
+int kup_device_netlock(int dev, bool on, struct kup_err *err);
+
+const char *kup_state_name(uint32_t state);
+
+#endif

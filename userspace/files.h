@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Files that exist in memory only (tmpfs, ramfs, an initramfs) and that a process holds: the new kernel's system doesn't have
+ * them, and CRIU refers to them by name. Their content goes through the store.
+ *
+ * In the plan: files: { PATH: { type: "file", "dir" or "fifo", mode, uid, gid, store: name in the store, of a file } }
+ */
+#ifndef KUP_FILES_H
+#define KUP_FILES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "err.h"
+
+struct json_object;
+
+#define KUP_FILE_MAX	(64ull << 20)	/* a larger one is refused */
+
+/**
+ * kup_file_is_volatile - is it on a file system that lives in memory?
+ * @via: a path that leads to it, such as /proc/PID/fd/N
+ */
+bool kup_file_is_volatile(const char *via);
+
+/**
+ * kup_file_note - have a file carried
+ * @files: JSON object to add to
+ * @path: as the new system shall have it
+ */
+void kup_file_note(struct json_object *files, const char *path, const struct stat *st);
+
+/**
+ * kup_files_store - write the contents to the store
+ * @out: see pack.h
+ * @bytes: added to
+ *
+ * To be called while nobody can write to them.
+ *
+ * Return: 0 or a negative errno.
+ */
+int kup_files_store(struct json_object *files, int out, uint64_t *bytes, struct kup_err *err);
+
+/**
+ * kup_files_put - bring them back where they are not there, or not the same in size
+ * @from: directory into which the store was unpacked
+ *
+ * Return: 0 or a negative errno.
+ */
+int kup_files_put(struct json_object *files, const char *from, struct kup_err *err);
+
+#endif

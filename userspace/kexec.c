@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/reboot.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "kexec.h"
+#include "util.h"
+
+#define CMDLINE_MAX 2048	/* COMMAND_LINE_SIZE of x86, the final NUL included */
+
+static bool has_word(const char *text, const char *word)
+{
+	size_t len = strlen(word);
+	const char *p = text;
+
+	while ((p = strstr(p, word))) {
+		if ((p == text || p[-1] == ' ') && (p[len] == ' ' || !p[len]))
+			return true;
+		p += len;
+	}
+	return false;
+}
+
+/* Words of @text that @out lacks; a quoted value stays one word. Returns false if there is no room. */
+static bool add_words(char *out, size_t size, const char *text)
+{
+	static const char *const drop[] = { "BOOT_IMAGE=", "initrd=", "kup_ppp." };
+	const char *p = text;
+
+	while (*p) {
+		char word[CMDLINE_MAX];
+		bool quoted = false;
+		size_t len = 0, i;
+
+		while (*p == ' ' || *p == '\n')
+			p++;
+		while (*p && (quoted || (*p != ' ' && *p != '\n')) && len < sizeof(word) - 1) {
+			if (*p == '"')
+				quoted = !quoted;
+			word[len++] = *p++;
+		}
+		word[len] = '\0';
+		for (i = 0; i < KUP_ARRAY_SIZE(drop) && strncmp(word, drop[i], strlen(drop[i])); i++)
+			;
+		if (!len || i < KUP_ARRAY_SIZE(drop) || has_word(out, word))
+			continue;
+		if (strlen(out) + 1 + len >= size)
+			return false;
+		strcat(strcat(out, out[0] ? " " : ""), word);
+	}
+	return true;
+}
+
+char *kup_kexec_cmdline(uint64_t area, const char *append, struct kup_err *err)
+{
+	char *old = kup_slurp("/proc/cmdline", NULL), *out = calloc(1, CMDLINE_MAX);
+	char param[48];
+	size_t room;
+
+	snprintf(param, sizeof(param), " kup_ppp.area=0x%llx", (unsigned long long)area);
+	room = CMDLINE_MAX - strlen(param);
+	if (!old || !out || !add_words(out, room, old) || !add_words(out, room, append ?: "")) {
+		kup_err_set(err, -E2BIG, "the new kernel's command line is longer than %d bytes", CMDLINE_MAX - 1);
+		kup_err_next(err, "shorten --append or `append` in the configuration");
+		free(out);
+		out = NULL;
+	} else {
+		strcat(out, param + (out[0] ? 0 : 1));
+	}
+	free(old);
+	return out;
+}
+
+int kup_kexec_load(int elf, const char *initrd, const char *cmdline, uint64_t base, uint64_t size, struct kup_err *err)
+{
+	char file[32], min[40], max[40], out[4096];
+	char *ird = NULL, *cmd = NULL;
+	int ret, fd;
+
+	fd = dup(elf);		/* without close-on-exec: kexec opens it by this name */
+	if (fd < 0)
+		return kup_err_set(err, -errno, "dup: %s", strerror(errno));
+	snprintf(file, sizeof(file), "/proc/self/fd/%d", fd);
+	snprintf(min, sizeof(min), "--mem-min=0x%llx", (unsigned long long)base);
+	snprintf(max, sizeof(max), "--mem-max=0x%llx", (unsigned long long)(base + size - 1));
+	ret = -ENOMEM;
+	if (asprintf(&ird, "--initrd=%s", initrd) >= 0 && asprintf(&cmd, "--command-line=%s", cmdline) >= 0) {
+		char *argv[] = { "kexec", "--type=elf-x86_64", "--args-linux", "-c", "-l", file, min, max, ird, cmd, NULL };
+
+		ret = kup_run(argv, out, sizeof(out));
+	}
+	free(ird);
+	free(cmd);
+	close(fd);
+	if (ret == -ENOENT) {
+		kup_err_set(err, ret, "kexec isn't installed");
+		kup_err_next(err, "install kexec-tools");
+	} else if (ret) {
+		kup_err_set(err, ret < 0 ? ret : -EIO, "loading the new kernel: kexec: %s", kup_last_line(out));
+		kup_err_next(err, "see `dmesg`; kexec_load_disabled, lockdown or too little memory are the usual reasons");
+		ret = ret < 0 ? ret : -EIO;
+	}
+	return ret;
+}
+
+void kup_kexec_unload(void)
+{
+	char *argv[] = { "kexec", "-c", "-u", NULL };
+
+	if (kup_kexec_loaded())
+		kup_run(argv, NULL, 0);
+}
+
+bool kup_kexec_loaded(void)
+{
+	char *text = kup_slurp("/sys/kernel/kexec_loaded", NULL);
+	bool loaded = text && text[0] == '1';
+
+	free(text);
+	return loaded;
+}
+
+int kup_kexec_jump(struct kup_err *err)
+{
+	syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_KEXEC, NULL);
+	return kup_err_set(err, -errno, "the jump into the new kernel: %s", strerror(errno));
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <linux/unix_diag.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sockdiag.h"
+
+static int compare(const void *a, const void *b)
+{
+	const struct kup_unix_sock *x = a, *y = b;
+
+	return x->ino < y->ino ? -1 : x->ino > y->ino;
+}
+
+static int ask(const void *req, size_t len)
+{
+	struct {
+		struct nlmsghdr h;
+		char req[64];
+	} msg = { .h = { .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP } };
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+
+	if (fd < 0)
+		return -errno;
+	memcpy(msg.req, req, len);
+	msg.h.nlmsg_len = NLMSG_LENGTH(len);
+	if (send(fd, &msg, msg.h.nlmsg_len, 0) < 0) {
+		close(fd);
+		return -errno;
+	}
+	return fd;
+}
+
+/* Returns 1 for more to come, 0 at the end, or a negative errno. */
+static int each(int fd, int (*one)(const struct nlmsghdr *h, void *ctx), void *ctx)
+{
+	char buf[32768] __attribute__((aligned(8)));
+	ssize_t n = recv(fd, buf, sizeof(buf), 0);
+	struct nlmsghdr *h;
+
+	if (n <= 0)
+		return !n ? -EPROTO : errno == EINTR ? 1 : -errno;
+	for (h = (struct nlmsghdr *)buf; NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
+		if (h->nlmsg_type == NLMSG_DONE)
+			return 0;
+		if (h->nlmsg_type == NLMSG_ERROR)
+			return ((struct nlmsgerr *)NLMSG_DATA(h))->error;
+		if (one && one(h, ctx))
+			return -ENOMEM;
+	}
+	return 1;
+}
+
+struct list {
+	struct kup_unix_sock *socks;
+	size_t nr, room;
+};
+
+static int add_unix(const struct nlmsghdr *h, void *ctx)
+{
+	const struct unix_diag_msg *m = NLMSG_DATA(h);
+	int left = NLMSG_PAYLOAD(h, sizeof(*m));
+	struct list *l = ctx;
+	struct rtattr *a;
+
+	if (l->nr == l->room) {
+		size_t room = l->room ? l->room * 2 : 64;
+		void *more = realloc(l->socks, room * sizeof(*l->socks));
+
+		if (!more)
+			return -ENOMEM;
+		l->socks = more;
+		l->room = room;
+	}
+	l->socks[l->nr] = (struct kup_unix_sock){ .ino = m->udiag_ino };
+	for (a = (struct rtattr *)(m + 1); RTA_OK(a, left); a = RTA_NEXT(a, left))
+		if (a->rta_type == UNIX_DIAG_PEER)
+			memcpy(&l->socks[l->nr].peer, RTA_DATA(a), sizeof(uint32_t));
+	l->nr++;
+	return 0;
+}
+
+int kup_sockdiag_unix(struct kup_unix_sock **socks, size_t *nr)
+{
+	const struct unix_diag_req req = { .sdiag_family = AF_UNIX, .udiag_states = ~0u, .udiag_show = UDIAG_SHOW_PEER };
+	struct list l = { 0 };
+	int fd, ret;
+
+	fd = ask(&req, sizeof(req));
+	if (fd < 0)
+		return fd;
+	do {
+		ret = each(fd, add_unix, &l);
+	} while (ret > 0);
+	close(fd);
+	if (ret) {
+		free(l.socks);
+		return ret;
+	}
+	if (l.nr)
+		qsort(l.socks, l.nr, sizeof(*l.socks), compare);
+	*socks = l.socks;
+	*nr = l.nr;
+	return 0;
+}
+
+const struct kup_unix_sock *kup_unix_find(const struct kup_unix_sock *socks, size_t nr, uint32_t ino)
+{
+	const struct kup_unix_sock key = { .ino = ino };
+
+	return nr ? bsearch(&key, socks, nr, sizeof(*socks), compare) : NULL;
+}
+
+bool kup_sockdiag_has(int family, int protocol)
+{
+	/* All requests start with family and protocol; the inet one is the longest. */
+	struct inet_diag_req_v2 req = { .sdiag_family = family, .sdiag_protocol = protocol, .idiag_states = 0 };
+	int fd, ret;
+
+	fd = ask(&req, sizeof(req));
+	if (fd < 0)
+		return false;
+	do {
+		ret = each(fd, NULL, NULL);
+	} while (ret > 0);
+	close(fd);
+	return ret == 0;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The kernel's own list of sockets, where /proc does not say enough. */
+#ifndef KUP_SOCKDIAG_H
+#define KUP_SOCKDIAG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct kup_unix_sock {
+	uint32_t ino;
+	uint32_t peer;		/* inode, 0: none */
+};
+
+/**
+ * kup_sockdiag_unix - all unix sockets of this net namespace, with their peers
+ * @socks: out, to free(), sorted by inode
+ *
+ * Return: 0 or a negative errno; -ENOENT if the kernel has no unix_diag.
+ */
+int kup_sockdiag_unix(struct kup_unix_sock **socks, size_t *nr);
+
+const struct kup_unix_sock *kup_unix_find(const struct kup_unix_sock *socks, size_t nr, uint32_t ino);
+
+/**
+ * kup_sockdiag_has - does the kernel answer for this family? CRIU needs each of them
+ * @family, @protocol: as in struct inet_diag_req_v2
+ */
+bool kup_sockdiag_has(int family, int protocol);
+
+#endif

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <stdio.h>
+
+#include <json-c/json.h>
+
+#include "steps.h"
+#include "util.h"
+
+void kup_step_add(struct kup_steps *s, const char *name, uint64_t begin, uint64_t end)
+{
+	if (s->nr == KUP_ARRAY_SIZE(s->step))
+		return;
+	snprintf(s->step[s->nr].name, sizeof(s->step[s->nr].name), "%s", name);
+	s->step[s->nr].begin = begin;
+	s->step[s->nr].end = end;
+	s->nr++;
+}
+
+void kup_step_end(struct kup_steps *s)
+{
+	if (s->nr && !s->step[s->nr - 1].end)
+		s->step[s->nr - 1].end = kup_tsc();
+}
+
+void kup_step_begin(struct kup_steps *s, const char *name)
+{
+	kup_step_end(s);
+	if (s->show)
+		printf("  %s\n", name);
+	kup_step_add(s, name, kup_tsc(), 0);
+}
+
+const char *kup_step_name(const struct kup_steps *s)
+{
+	return s->nr ? s->step[s->nr - 1].name : "start";
+}
+
+struct json_object *kup_steps_to_json(const struct kup_steps *s)
+{
+	struct json_object *array = json_object_new_array();
+	size_t i;
+
+	for (i = 0; i < s->nr; i++) {
+		struct json_object *o = json_object_new_object();
+
+		json_object_object_add(o, "step", json_object_new_string(s->step[i].name));
+		json_object_object_add(o, "begin", json_object_new_uint64(s->step[i].begin));
+		json_object_object_add(o, "end", json_object_new_uint64(s->step[i].end));
+		json_object_array_add(array, o);
+	}
+	return array;
+}
+
+void kup_steps_from_json(struct json_object *array, struct kup_steps *s)
+{
+	size_t i;
+
+	if (!json_object_is_type(array, json_type_array))
+		return;
+	for (i = 0; i < json_object_array_length(array); i++) {
+		struct json_object *o = json_object_array_get_idx(array, i), *name, *begin, *end;
+
+		if (json_object_object_get_ex(o, "step", &name) && json_object_object_get_ex(o, "begin", &begin) &&
+		    json_object_object_get_ex(o, "end", &end))
+			kup_step_add(s, json_object_get_string(name), json_object_get_uint64(begin),
+				     json_object_get_uint64(end));
+	}
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <stdio.h>
+
+#include <json-c/json.h>
+
+#include "carry.h"
+#include "survey.h"
+#include "target.h"
+
+static uint64_t preserve_pages(struct json_object *processes)
+{
+	struct json_object *memory, *pages;
+	uint64_t sum = 0;
+	size_t i;
+
+	for (i = 0; i < json_object_array_length(processes); i++)
+		if (json_object_object_get_ex(json_object_array_get_idx(processes, i), "memory", &memory) &&
+		    json_object_object_get_ex(memory, "preserve_pages", &pages))
+			sum += json_object_get_uint64(pages);
+	return sum;
+}
+
+int kup_survey(const struct kup_conf *conf, struct kup_survey *s, struct kup_err *err)
+{
+	struct kup_err of_process;
+	size_t host, process;
+	int ret;
+
+	*s = (struct kup_survey){ .files = json_object_new_object() };
+	kup_host_look(conf, &s->host);
+	if (!conf->nr_targets) {
+		kup_err_set(err, -EINVAL, "no target: neither named nor in " KUP_CONF);
+		kup_err_next(err, "name pids, cgroups, services or programs to keep, or `target = NAME` lines in " KUP_CONF);
+		return -EINVAL;
+	}
+	ret = kup_targets_resolve(conf->targets, conf->nr_targets, &s->forest, err);
+	if (ret)
+		return ret;
+	s->processes = kup_carry_forest(&s->forest, s->host.dev, &s->host.criu, s->files, &of_process);
+	if (s->processes) {
+		kup_host_memory(&s->host, preserve_pages(s->processes));
+		process = kup_carry_refused(s->processes, &of_process);
+	} else {
+		process = 1;
+	}
+	host = kup_host_refused(&s->host, err);
+	if (!host && process)
+		*err = of_process;
+	return host + process;
+}
+
+void kup_survey_free(struct kup_survey *s)
+{
+	json_object_put(s->processes);
+	json_object_put(s->files);
+	kup_forest_free(&s->forest);
+	kup_host_free(&s->host);
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The parts of the command that need neither module nor kernel: store format, configuration, plan, steps. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <json-c/json.h>
+
+#include "conf.h"
+#include "files.h"
+#include "kernel.h"
+#include "ktap.h"
+#include "pack.h"
+#include "plan.h"
+#include "steps.h"
+#include "util.h"
+
+static char dir[] = "/tmp/kup-test.XXXXXX";
+
+static const char *at(const char *name)
+{
+	static char path[4][256];
+	static unsigned int n;
+
+	n = (n + 1) % 4;
+	snprintf(path[n], sizeof(path[n]), "%s/%s", dir, name);
+	return path[n];
+}
+
+static void put(const char *name, const char *text)
+{
+	CHECK(kup_replace_file(at(name), text) == 0);
+}
+
+static int stream(void)
+{
+	return memfd_create("store", 0);
+}
+
+static void test_pack(void)
+{
+	struct kup_err err;
+	uint64_t bytes = 0;
+	size_t len;
+	char *text;
+	int fd = stream();
+
+	mkdir(at("in"), 0700);
+	mkdir(at("out"), 0700);
+	put("in/a.img", "content of a");
+	put("in/empty.img", "");
+	CHECK(kup_pack_dir(fd, at("in"), "123", &bytes, &err) == 0);
+	CHECK(kup_pack_text(fd, "plan.json", "{}", &err) == 0);
+	CHECK(kup_pack_end(fd, &err) == 0);
+	CHECK(bytes == 12);
+	lseek(fd, 0, SEEK_SET);
+	CHECK(kup_unpack(fd, at("out"), &err) == 0);
+	text = kup_slurp(at("out/123/a.img"), &len);
+	CHECK(text && len == 12 && !strcmp(text, "content of a"));
+	free(text);
+	text = kup_slurp(at("out/123/empty.img"), &len);
+	CHECK(text && len == 0);
+	free(text);
+	close(fd);
+}
+
+/* Every prefix of a good stream is refused, and nothing is written outside of the directory. */
+static void test_unpack_bad(void)
+{
+	static const char *const names[] = { "/abs", "../up", "a/../b", "a/b/c", ".hidden", "a/", "a/.b", "" };
+	struct kup_pack_entry e = { .magic = KUP_PACK_MAGIC, .size = 1 };
+	struct kup_err err;
+	off_t end;
+	size_t i;
+	int fd = stream();
+
+	CHECK(kup_pack_text(fd, "1/x", "hello", &err) == 0 && kup_pack_end(fd, &err) == 0);
+	end = lseek(fd, 0, SEEK_CUR);
+	while (--end >= 0) {
+		CHECK(ftruncate(fd, end) == 0);
+		lseek(fd, 0, SEEK_SET);
+		CHECK_FOR(kup_unpack(fd, at("out"), &err) < 0, "%ld bytes", (long)end);
+	}
+	for (i = 0; i < KUP_ARRAY_SIZE(names) - 1; i++) {
+		CHECK(ftruncate(fd, 0) == 0);
+		lseek(fd, 0, SEEK_SET);
+		e.name_len = strlen(names[i]);
+		CHECK(write(fd, &e, sizeof(e)) == sizeof(e) && write(fd, names[i], e.name_len) == (ssize_t)e.name_len &&
+		      write(fd, "x", 1) == 1);
+		kup_pack_end(fd, &err);
+		lseek(fd, 0, SEEK_SET);
+		CHECK_FOR(kup_unpack(fd, at("out"), &err) == -EBADMSG, "%s", names[i]);
+	}
+	close(fd);
+}
+
+static void test_conf(void)
+{
+	struct kup_conf c;
+	struct kup_err err;
+
+	mkdir(at("conf.d"), 0700);
+	put("conf", "# comment\n target = a \nkernel=/k1 # and more\nappend = x\n\n");
+	put("conf.d/20.conf", "kernel = /k3\nappend = z");
+	put("conf.d/10.conf", "target = b.service\nkernel = /k2\nappend = y");
+	put("conf.d/30.other", "nonsense");
+	CHECK(kup_conf_read(at("conf"), &c, &err) == 0);
+	CHECK(c.nr_targets == 2 && !strcmp(c.targets[0], "a") && !strcmp(c.targets[1], "b.service"));
+	CHECK(!strcmp(c.kernel, "/k3") && !strcmp(c.append, "x y z") && !c.initrd);
+	CHECK(kup_conf_targets(&c, (char *[]){ "9" }, 1) == 0 && c.nr_targets == 1 && !strcmp(c.targets[0], "9"));
+	kup_conf_free(&c);
+	CHECK(kup_conf_read(at("none"), &c, &err) == 0 && !c.nr_targets);
+	kup_conf_free(&c);
+	put("conf", "target a\n");
+	CHECK(kup_conf_read(at("conf"), &c, &err) == -EINVAL && strstr(err.what, "conf:1"));
+	put("conf", "\nbogus = a\n");
+	CHECK(kup_conf_read(at("conf"), &c, &err) == -EINVAL && strstr(err.what, "conf:2") && strstr(err.what, "bogus"));
+}
+
+static void test_release(void)
+{
+	CHECK(kup_release_major_minor("6.1.0-56-cloud-amd64") == 6001);
+	CHECK(kup_release_major_minor("7.3-rc7") == 7003);
+	CHECK(kup_release_major_minor("linux") == 0);
+}
+
+static void test_steps(void)
+{
+	struct kup_steps s = { 0 }, t = { 0 };
+	struct json_object *o;
+	int i;
+
+	kup_step_begin(&s, "one");
+	kup_step_begin(&s, "two");
+	CHECK(s.step[0].end && !s.step[1].end && !strcmp(kup_step_name(&s), "two"));
+	kup_step_end(&s);
+	o = kup_steps_to_json(&s);
+	json_object_array_add(o, json_object_new_string("no step"));
+	kup_steps_from_json(o, &t);
+	CHECK(t.nr == 2 && t.step[1].begin == s.step[1].begin && t.step[1].end == s.step[1].end);
+	json_object_put(o);
+	for (i = 0; i < 100; i++)
+		kup_step_add(&t, "many", 1, 2);
+	CHECK(t.nr == KUP_ARRAY_SIZE(t.step));
+	kup_steps_from_json(NULL, &t);
+}
+
+static void test_plan(void)
+{
+	static const char *const bad[] = {
+		"", "[]", "{}", "{\"version\":1}", "{\"version\":1,\"trees\":[],\"steps\":1}",
+		"{\"version\":2,\"trees\":[],\"steps\":[]}", "{\"version\":1,\"trees\":[1],\"steps\":[]}",
+		"{\"version\":1,\"trees\":[{\"root\":1,\"tasks\":[]}],\"steps\":[]}",
+		"{\"version\":1,\"trees\":[{\"root\":1,\"tasks\":[{\"pid\":1,\"cgroup\":1,\"threads\":[]}]}],\"steps\":[]}",
+	};
+	struct kup_task task = { .pid = 5, .comm = "x", .tids = (pid_t[]){ 5, 6 }, .nr_tids = 2 };
+	struct kup_tree tree = { .tasks = &task, .nr = 1 };
+	struct kup_forest forest = { .trees = &tree, .nr = 1 };
+	struct kup_criu criu = { .text = "3.17.1" };
+	struct kup_preserve p = { .pages = 100, .huge = 1, .left = 3 };
+	struct json_object *o, *back;
+	struct kup_err err;
+	size_t i;
+
+	for (i = 0; i < KUP_ARRAY_SIZE(bad); i++) {
+		put("plan.json", bad[i]);
+		CHECK_FOR(!kup_plan_read(at("plan.json"), &err), "%s", bad[i]);
+	}
+	o = kup_plan_new(&forest, &criu, "6.1", "6.12");
+	kup_plan_preserved(o, 5, &p);
+	json_object_object_add(o, "steps", json_object_new_array());
+	put("plan.json", json_object_to_json_string(o));
+	back = kup_plan_read(at("plan.json"), &err);
+	CHECK(back && json_object_equal(o, back));
+	json_object_put(back);
+	json_object_put(o);
+}
+
+static void test_files(void)
+{
+	struct json_object *files = json_object_new_object();
+	struct kup_err err;
+	uint64_t bytes = 0;
+	struct stat st;
+	char *text;
+	int fd = stream();
+
+	mkdir(at("vol"), 0750);
+	put("vol/log", "one line\n");
+	chmod(at("vol/log"), 0640);
+	mkfifo(at("vol/fifo"), 0600);
+	CHECK(!stat(at("vol"), &st));
+	kup_file_note(files, at("vol"), &st);
+	CHECK(!stat(at("vol/log"), &st));
+	kup_file_note(files, at("vol/log"), &st);
+	kup_file_note(files, at("vol/log"), &st);
+	CHECK(!stat(at("vol/fifo"), &st));
+	kup_file_note(files, at("vol/fifo"), &st);
+	CHECK(json_object_object_length(files) == 3);
+	CHECK(kup_files_store(files, fd, &bytes, &err) == 0 && kup_pack_end(fd, &err) == 0 && bytes == 9);
+	lseek(fd, 0, SEEK_SET);
+	mkdir(at("back"), 0700);
+	CHECK(kup_unpack(fd, at("back"), &err) == 0);
+	kup_remove_tree(at("vol"));
+	CHECK(kup_files_put(files, at("back"), &err) == 0);
+	text = kup_slurp(at("vol/log"), NULL);
+	CHECK(text && !strcmp(text, "one line\n"));
+	free(text);
+	CHECK(!stat(at("vol/log"), &st) && (st.st_mode & 07777) == 0640);
+	CHECK(!stat(at("vol/fifo"), &st) && S_ISFIFO(st.st_mode));
+	CHECK(!stat(at("vol"), &st) && (st.st_mode & 07777) == 0750);
+	json_object_put(files);
+	close(fd);
+}
+
+static void setup(void)
+{
+	CHECK(mkdtemp(dir) != NULL);
+}
+
+static void teardown(void)
+{
+	kup_remove_tree(dir);
+	CHECK(access(dir, F_OK) < 0);
+}
+
+static const struct ktap_test tests[] = {
+	{ "setup", setup },
+	{ "store: files go in and come out", test_pack },
+	{ "store: malformed streams are refused", test_unpack_bad },
+	{ "configuration and drop-ins", test_conf },
+	{ "releases", test_release },
+	{ "steps", test_steps },
+	{ "plan", test_plan },
+	{ "files in memory", test_files },
+	{ "teardown", teardown },
+};
+KTAP_MAIN(tests)
