@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Sourced: an apt root of our own under build/, so that nothing is installed on this machine and every suite can be had.
+# Mirrors, proxies and other ways of access come from the machine's own apt; packages are verified with Debian's keyring.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+KUP_SUITES=${KUP_SUITES:-bookworm bookworm-updates bookworm-security}
+apt_root=$build/apt
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+
+# mirror LABEL: where the machine takes Debian, or Debian-Security, from.
+mirror()
+{
+	apt-get indextargets --format '$(LABEL) $(SITE)' | awk -v l="$1" '$1 == l { print $2; exit }'
+}
+
+apt_sources()
+{
+	local suite main security
+	main=$(mirror Debian)
+	security=$(mirror Debian-Security)
+	[ -n "$main" ] || die "apt knows no Debian mirror: run 'apt-get update', then see 'apt-get indextargets'"
+	for suite in $KUP_SUITES; do
+		case $suite in
+		*-security) echo "deb [signed-by=$keyring] ${security:-$main} $suite main" ;;
+		*) echo "deb [signed-by=$keyring] $main $suite main" ;;
+		esac
+	done
+}
+
+# in_apt COMMAND ARGS: an apt command in the private root. No package counts as installed there.
+in_apt()
+{
+	local cmd=$1
+	shift
+	"$cmd" -o Dir::State="$apt_root/state" -o Dir::State::status="$apt_root/status" \
+		-o Dir::Cache="$apt_root/cache" -o Dir::Etc::sourcelist="$apt_root/sources.list" \
+		-o Dir::Etc::sourceparts=/dev/null -o Dir::Etc::preferencesparts=/dev/null \
+		-o Dir::Etc::preferences=/dev/null -o APT::Architecture=amd64 -o APT::Install-Recommends=false \
+		-o Acquire::Check-Valid-Until=false -o Debug::NoLocking=1 -o APT::Sandbox::User=root \
+		-o Acquire::Retries=3 -o Acquire::Languages=none "$@"
+}
+
+# Fresh lists, at most a day old; again when the suites change.
+apt_ready()
+{
+	mkdir -p "$apt_root/state/lists/partial" "$apt_root/cache/archives/partial"
+	: >>"$apt_root/status"
+	apt_sources >"$apt_root/sources.new"
+	if cmp -s "$apt_root/sources.new" "$apt_root/sources.list" &&
+	   [ -n "$(find "$apt_root/updated" -mtime -1 2>/dev/null)" ]; then
+		return
+	fi
+	mv "$apt_root/sources.new" "$apt_root/sources.list"
+	say "reading package lists ($KUP_SUITES)"
+	in_apt apt-get -qq --error-on=any update >&2
+	touch "$apt_root/updated"
+}

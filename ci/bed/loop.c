@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bed.h"
+
+int64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+bool lines_read(struct lines *l)
+{
+	ssize_t n = read(l->fd, l->buf + l->len, sizeof(l->buf) - 1 - l->len);
+	char *start = l->buf, *end;
+
+	if (n <= 0)
+		return n < 0 && (errno == EINTR || errno == EAGAIN);
+	/* A console may send NULs while a UART is reset. */
+	for (char *p = l->buf + l->len; p < l->buf + l->len + n; p++)
+		if (!*p)
+			*p = ' ';
+	l->len += n;
+	l->buf[l->len] = 0;
+	while ((end = strchr(start, '\n'))) {
+		*end = 0;
+		if (end > start && end[-1] == '\r')
+			end[-1] = 0;
+		l->line(start);
+		start = end + 1;
+	}
+	l->len -= start - l->buf;
+	memmove(l->buf, start, l->len + 1);
+	if (l->len == sizeof(l->buf) - 1)
+		l->len = 0;
+	return true;
+}
+
+bool bed_wait(bool (*done)(void), unsigned int seconds)
+{
+	int64_t until = now_ns() + seconds * 1000000000LL;
+	struct lines *all[] = { &bed.console, &bed.control, &bed.client };
+
+	while (!done()) {
+		struct pollfd pf[3];
+		int64_t now = now_ns(), end = until < bed.deadline ? until : bed.deadline;
+
+		if (now > bed.deadline)
+			bed_fail("the whole run took longer than %u s", bed.o.limit);
+		if (now > until)
+			return false;
+		for (int i = 0; i < 3; i++)
+			pf[i] = (struct pollfd){ .fd = all[i]->line ? all[i]->fd : -1, .events = POLLIN };
+		if (poll(pf, 3, (end - now) / 1000000 + 1) < 0 && errno != EINTR)
+			bed_fail("poll: %s", strerror(errno));
+		for (int i = 0; i < 3; i++) {
+			if (!pf[i].revents || lines_read(all[i]))
+				continue;
+			if (all[i] == &bed.client)
+				bed_fail("the client ended before its time");
+			qemu_check();
+			bed_fail("QEMU closed the guest's serial line");
+		}
+	}
+	return true;
+}

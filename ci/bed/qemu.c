@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bed.h"
+
+#define QEMU "/usr/bin/qemu-system-x86_64"
+
+static char *text(const char *fmt, ...)
+{
+	va_list ap;
+	char *s;
+
+	va_start(ap, fmt);
+	if (vasprintf(&s, fmt, ap) < 0)
+		bed_fail("no memory");
+	va_end(ap);
+	return s;
+}
+
+void qemu_start(int tap)
+{
+	int console[2], control[2], err;
+	const char *first = bed.o.kernel[0];
+
+	/* The console's pipe is opened by QEMU itself, by its path under /proc. The control line is QEMU's stdin and stdout. */
+	if (pipe2(console, O_CLOEXEC) || socketpair(AF_UNIX, SOCK_STREAM, 0, control))
+		bed_fail("pipes: %s", strerror(errno));
+	fcntl(console[1], F_SETFD, 0);
+	fcntl(control[0], F_SETFD, FD_CLOEXEC);
+	err = open(text("%s/qemu.log", bed.o.run), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	char *argv[] = {
+		QEMU, "-accel", "tcg,thread=single", "-cpu", (char *)bed.o.cpu, "-smp", text("%u", bed.o.cpus),
+		"-m", text("%uM", bed.o.mem), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-chardev", text("file,id=console,path=/dev/fd/%d", console[1]), "-serial", "chardev:console",
+		"-chardev", "stdio,id=control,signal=off", "-serial", "chardev:control",
+		"-netdev", text("tap,id=net,fd=%d", tap), "-device", "virtio-net-pci,netdev=net,romfile=,mac=52:54:00:00:00:02",
+		"-kernel", text("%s/%s/vmlinuz", bed.o.images, first), "-initrd", text("%s/%s/initrd", bed.o.images, first),
+		"-append", text("console=ttyS0 %s", bed.o.append ?: ""),
+		bed.o.icount ? "-icount" : NULL, "shift=0", NULL,
+	};
+
+	bed.qemu = spawn(argv, control[1], control[1], err);
+	close(control[1]);
+	close(console[1]);
+	close(err);
+	close(tap);
+	bed.console = (struct lines){ .fd = console[0], .line = console_line };
+	bed.control = (struct lines){ .fd = control[0], .line = control_line };
+}
+
+void qemu_check(void)
+{
+	int st;
+
+	usleep(200000);
+	if (waitpid(bed.qemu, &st, WNOHANG) != bed.qemu)
+		return;
+	bed.qemu = 0;
+	if (WIFEXITED(st) && !WEXITSTATUS(st))
+		bed_fail("the guest powered off or reset itself");
+	bed_fail("QEMU ended with status %#x: see %s/qemu.log", st, bed.o.run);
+}

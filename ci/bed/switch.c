@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0
+/* One switch, as a person would type it into the guest. */
+#include <string.h>
+#include <unistd.h>
+
+#include "bed.h"
+
+static void add_ms(struct json_object *o, const char *key, double ms)
+{
+	json_object_object_add(o, key, json_ms(ms));
+}
+
+static struct json_object *begin(const char *version)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "from", json_object_new_string(bed.release));
+	json_object_object_add(o, "to", json_object_new_string(version));
+	bed_say("%s -> %s", bed.release, version);
+	return o;
+}
+
+/* The guest is diskless: kernel and initramfs come over the network, before anything is frozen. */
+static void fetch(const char *version)
+{
+	guest_must(120, "rm -f /boot/*; for f in vmlinuz initrd; do wget -q -O /boot/$f-%s http://" HOST_IP ":" HTTP_PORT
+		   "/%s/$f || exit 1; done", version, version);
+}
+
+static void arrived(const char *version)
+{
+	bed.ready = false;
+	if (strcmp(bed.release, version))
+		bed_fail("%s reports itself instead of %s", bed.release, version);
+}
+
+static const char *arguments(const char *version)
+{
+	static char text[512];
+
+	snprintf(text, sizeof(text), "--kernel /boot/vmlinuz-%s --initrd /boot/initrd-%s%s", version, version,
+		 bed.o.hold_drain ? " --append kup_bed.hold_drain" : "");
+	return text;
+}
+
+static void prepare(const char *version)
+{
+	bool loaded;
+
+	fetch(version);
+	loaded = !guest_run(10, "[ -e /dev/kup_ppp ]");
+	bed.show = true;
+	if (!loaded)
+		guest_must(60, "insmod kup_ppp.ko");
+	guest_must(300, "kup-ppp prepare %s", arguments(version));
+	bed.show = false;
+}
+
+static const char *of(const char *const *list, int nr_list, int nr)
+{
+	return !nr_list ? "" : list[nr < nr_list ? nr : nr_list - 1];
+}
+
+bool switch_shall_stay(int nr)
+{
+	return *of(bed.o.stay, bed.o.nr_stay, nr);
+}
+
+static int do_switch(const char *version, int nr)
+{
+	int status;
+
+	bed.show = true;
+	status = guest_run(300, "kup-ppp switch %s %s%s", arguments(version), of(bed.o.switch_args, bed.o.nr_switch_args, nr), bed.pids);
+	bed.show = false;
+	return status;
+}
+
+static void client_result(struct json_object *o)
+{
+	struct json_object *answer = client_do("arrive", 120), *v;
+
+	if (answer && json_object_object_get_ex(answer, "gap_ms", &v))
+		json_object_object_add(o, "gap_ms", json_object_get(v));
+}
+
+static void copy(struct json_object *to, const char *as, struct json_object *from, const char *key)
+{
+	struct json_object *v;
+
+	if (json_object_object_get_ex(from, key, &v))
+		json_object_object_add(to, as, json_object_get(v));
+}
+
+/* The report has it all; what a run is judged by stands beside it. */
+static void summarize(struct json_object *o, struct json_object *report)
+{
+	struct json_object *trees, *tasks;
+	int64_t kept = 0, left = 0;
+
+	copy(o, "blackout_ms", report, "blackout_ms");
+	copy(o, "frames", report, "frames");
+	copy(o, "huge", report, "huge");
+	copy(o, "extents", report, "extents");
+	copy(o, "criu_bytes", report, "image_bytes");
+	copy(o, "copied_pages", report, "faulted_back");
+	copy(o, "evacuated_pages", report, "evacuated_pages");
+	if (!json_object_object_get_ex(report, "trees", &trees))
+		return;
+	for (size_t i = 0; i < json_object_array_length(trees); i++) {
+		if (!json_object_object_get_ex(json_object_array_get_idx(trees, i), "tasks", &tasks))
+			continue;
+		for (size_t j = 0; j < json_object_array_length(tasks); j++) {
+			struct json_object *t = json_object_array_get_idx(tasks, j);
+
+			kept += json_object_get_int64(json_object_object_get(t, "pages"));
+			left += json_object_get_int64(json_object_object_get(t, "left"));
+		}
+	}
+	json_object_object_add(o, "anon_pages", json_object_new_int64(kept + left));
+	json_object_object_add(o, "preserved_share", json_object_new_double(kept + left ? (double)kept / (kept + left) : 0));
+}
+
+struct json_object *switch_to(const char *version, int nr)
+{
+	struct json_object *o = begin(version), *report;
+	int64_t started = now_ns();
+	int status;
+
+	prepare(version);
+	add_ms(o, "prepare_ms", (now_ns() - started) / 1e6);
+	client_do("hold", 30);
+	status = do_switch(version, nr);
+	if (status != -1)
+		bed_fail("kup-ppp switch ended with %d instead of switching", status);
+	arrived(version);
+	bed_say("%s is up, %.0f ms after its first instruction of init", bed.release, tsc_ms(bed.init_tsc, bed.ready_tsc));
+	if (bed.restore)
+		bed_fail("restore in the new kernel ended with %d:\n%s", bed.restore, bed.out_text);
+	client_result(o);
+	if (guest_run(30, "cat /run/kup-ppp/report.json") == 0 && (report = guest_json()))
+		json_object_object_add(o, "report", report);
+	else
+		bed_fail("the new kernel has no report of the switch:\n%s", bed.out_text);
+	summarize(o, report);
+	return o;
+}
+
+void switch_drained(struct json_object *o)
+{
+	struct json_object *status, *v;
+
+	guest_must(120, "kup-ppp drain wait && kup-ppp status --json");
+	status = guest_json();
+	if (!status || !json_object_object_get_ex(status, "state", &v) || strcmp(json_object_get_string(v), "idle"))
+		bed_fail("not idle after the drain: %s", bed.out_text);
+	copy(o, "report", status, "report");
+	json_object_object_del(status, "report");
+	json_object_object_add(o, "status", status);
+}
+
+/* The switch is refused, fails, or stops where it was told to: the application goes on in the old kernel. */
+struct json_object *switch_stays(const char *version, int nr)
+{
+	struct json_object *o = begin(version);
+	int status;
+
+	prepare(version);
+	client_do("hold", 30);
+	status = do_switch(version, nr);
+	if (status == -1)
+		bed_fail("the switch should have stopped, but a new kernel came up");
+	if (!strstr(bed.out_text, of(bed.o.stay, bed.o.nr_stay, nr)))
+		bed_fail("the switch ended with %d, but did not say '%s':\n%s", status, of(bed.o.stay, bed.o.nr_stay, nr), bed.out_text);
+	json_object_object_add(o, "status", json_object_new_int(status));
+	json_object_object_add(o, "said", json_object_new_string(bed.out_text));
+	client_result(o);
+	return o;
+}
+
+struct json_object *switch_plain(const char *version)
+{
+	struct json_object *o = begin(version);
+	uint64_t jump;
+
+	fetch(version);
+	guest_must(60, "kexec -l /boot/vmlinuz-%s --initrd=/boot/initrd-%s --command-line=console=ttyS0", version, version);
+	guest_must(10, ":");
+	jump = bed.exit_tsc;
+	if (guest_run(120, "kexec -e") != -1)
+		bed_fail("plain kexec: %s", bed.out_text);
+	arrived(version);
+	add_ms(o, "jump_to_init_ms", tsc_ms(jump, bed.init_tsc));
+	bed_say("jump to init: %.0f ms", tsc_ms(jump, bed.init_tsc));
+	return o;
+}

@@ -1,0 +1,27 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# deps.sh [debug]: installs what building and testing need on Debian 12 (debug: what building kernels needs as well).
+# Quick, and no root needed, when nothing is missing.
+. "$(dirname "$0")/lib.sh"
+
+packages="
+	build-essential gcc-12 binutils libelf-dev libbpf-dev libjson-c-dev libzstd-dev liblz4-dev liblzma-dev
+	zlib1g-dev libbz2-dev liblzo2-dev
+	kmod cpio zstd xz-utils jq debian-archive-keyring
+	qemu-system-x86 busybox-static iproute2
+"
+[ "${1:-}" != debug ] || packages="$packages flex bison bc pahole libssl-dev"
+
+missing=
+for p in $packages; do
+	[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing="$missing $p"
+done
+[ -n "$missing" ] || exit 0
+[ "$(id -u)" = 0 ] || die "as root, please: apt-get install$missing"
+lock deps
+say "installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get -qq update
+# shellcheck disable=SC2086
+apt-get -qq -y --no-install-recommends install $missing >"$build/deps.log" 2>&1 ||
+	{ tail -20 "$build/deps.log" >&2; die "apt-get failed: see $build/deps.log"; }

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Init of a diskless guest.
+ *
+ * First kernel: mounts, modules, network, then commands from the control line.
+ * A kernel that was switched to (kup_ppp.area= on its command line): the module adopts the handover before there is a
+ * network, so that no segment reaches this kernel while the sockets are not back; then network, restore, commands.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "init.h"
+
+int main(void)
+{
+	uint64_t begin = tsc();
+	int restore = -1;
+
+	umask(022);
+	setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
+	setenv("HOME", "/root", 1);
+	mount_all();
+	chdir("/root");
+	for (int fd = open("/dev/console", O_RDWR); fd >= 0 && fd < 2; fd = dup(fd))
+		;
+	agent_open();
+	load_modules("/etc/kup-bed/modules");
+	if (cmdline_has("kup_ppp.area=")) {
+		char text[32];
+
+		/* For the report: the restore below cannot know when this kernel came to its init. */
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)begin);
+		setenv("KUP_INIT_TSC", text, 1);
+		restore = agent_run(0, "insmod kup_ppp.ko && kup-ppp restore --adopt");
+		network_up();
+		if (!restore)
+			restore = agent_run(0, cmdline_has("kup_bed.hold_drain") ? "kup-ppp restore --hold-drain" :
+										   "kup-ppp restore");
+	} else {
+		network_up();
+	}
+	agent_ready(begin, restore);
+	agent_serve();
+}

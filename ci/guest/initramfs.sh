@@ -1,0 +1,88 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# initramfs.sh SCENARIO OUT VERSION...: for each kernel OUT/VERSION/{vmlinuz,initrd}, a whole diskless system that can
+# run the scenario and be switched to. All of one OUT have the very same programs: CRIU insists on it.
+#
+# Uncompressed on purpose: unpacking costs more than reading. The archives of programs and of one kernel's modules are
+# simply concatenated.
+. "$(dirname "$0")/../lib.sh"
+here=$(cd "$(dirname "$0")" && pwd)
+
+[ $# -ge 3 ] || { echo "usage: initramfs.sh SCENARIO OUT VERSION..." >&2; exit 2; }
+scenario=$(cd "$1" && pwd)
+mkdir -p "$2"
+out=$(cd "$2" && pwd)
+shift 2
+
+base_packages="busybox-static kexec-tools criu
+	libelf1 libbpf1 libjson-c5 libzstd1 liblz4-1 liblzma5 zlib1g libbz2-1.0 liblzo2-2"
+# Of each kernel: the network card, what CRIU asks sockets with, and what it locks the network with.
+modules="virtio_pci virtio_net nf_tables nfnetlink inet_diag tcp_diag udp_diag unix_diag packet_diag netlink_diag raw_diag
+	af_packet_diag veth tun"
+
+# Lines of a file of the scenario, without comments.
+entries() { [ ! -e "$scenario/$1" ] || sed 's/#.*//' "$scenario/$1" | xargs -rn1; }
+
+archive() { (cd "$1" && find . -print0 | sort -z | cpio --quiet -0 -o -H newc -R 0:0); }
+
+tree=$out/tree
+rm -rf "$tree"
+mkdir -p "$tree"/{dev,proc,sys,run,tmp,root,etc/kup-bed,scenario,boot,usr/{bin,sbin,lib,lib64}}
+ln -s usr/bin usr/sbin usr/lib usr/lib64 "$tree"
+printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n' >"$tree/etc/passwd"
+printf 'root:x:0:\nnogroup:x:65534:\n' >"$tree/etc/group"
+mknod -m 600 "$tree/dev/console" c 5 1
+
+# shellcheck disable=SC2046
+quarry=$("$here/root.sh" $base_packages $(entries packages))
+cp -aL "$scenario/." "$tree/scenario/"
+take=()
+if [ -x "$scenario/build" ]; then
+	mkdir -p "$out/built"
+	(cd "$scenario" && OUT="$out/built" CC="${CC:-gcc}" ./build) || die "$scenario/build failed"
+	while IFS= read -r f; do take+=("$out/built/$f=/scenario/$f"); done < <(cd "$out/built" && find . -type f -printf '%P\n')
+fi
+for f in $(entries files); do take+=("$f"); done
+[ ! -e "$build/kup-ppp" ] || take+=("$build/kup-ppp=/usr/sbin/kup-ppp")
+[ ! -e "$build/bootstub.o" ] || install -D -m 644 "$build/bootstub.o" "$tree/usr/lib/kup-ppp/bootstub.o"
+"$here/take.sh" "$tree" "$quarry" /usr/bin/busybox /usr/sbin/criu /usr/sbin/kexec "${take[@]}"
+for a in $("$quarry/usr/bin/busybox" --list); do
+	[ -e "$tree/usr/bin/$a" ] || [ -e "$tree/usr/sbin/$a" ] || ln -s busybox "$tree/usr/bin/$a"
+done
+install -m 755 "$build/ci/init" "$tree/init"
+archive "$tree" >"$out/base.cpio"
+
+for version; do
+	kernel=$build/kernels/$version
+	dir=$out/$version
+	part=$dir/part
+	rm -rf "$part"
+	mkdir -p "$part"/{root,etc/kup-bed} "$part/usr/lib/modules/$version"
+	for m in $modules $(entries modules); do
+		# "builtin NAME" and unknown names (built in, or of another series) give no line.
+		modprobe -d "$kernel/root" -S "$version" --show-depends "$m" 2>/dev/null | sed -n 's/^insmod \([^ ]*\).*/\1/p' || true
+	done | awk '!seen[$0]++' | while IFS= read -r file; do
+		rel=${file#"$kernel/root"}
+		rel=/usr/lib/modules/${rel#*/modules/}
+		case $rel in
+		*.xz) rel=${rel%.xz}; mkdir -p "$part${rel%/*}"; xz -dc "$file" >"$part$rel" ;;
+		*.zst) rel=${rel%.zst}; mkdir -p "$part${rel%/*}"; zstd -qdc "$file" >"$part$rel" ;;
+		*) mkdir -p "$part${rel%/*}"; cp "$file" "$part$rel" ;;
+		esac
+		echo "$rel"
+	done >"$part/etc/kup-bed/modules"
+	mkdir -p "$part/usr/lib/modules/$version/extra"
+	for ko in kup_ppp kup_fake; do
+		[ -e "$build/module/$version/$ko.ko" ] || continue
+		strip --strip-debug -o "$part/usr/lib/modules/$version/extra/$ko.ko" "$build/module/$version/$ko.ko"
+		ln -s "/usr/lib/modules/$version/extra/$ko.ko" "$part/root/$ko.ko"
+	done
+	cp "$kernel"/modules/modules.{builtin,builtin.modinfo,order} "$part/usr/lib/modules/$version/"
+	ln -s usr/lib "$part/lib"
+	depmod -b "$part" "$version"
+	rm "$part/lib"
+	(cat "$out/base.cpio"; archive "$part") >"$dir/initrd"
+	cp "$(realpath "$kernel/vmlinuz")" "$dir/vmlinuz"
+	rm -rf "$part"
+done
+rm -rf "$tree" "$out/base.cpio" "$out/built"
