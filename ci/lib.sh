@@ -20,6 +20,9 @@ lock()
 	flock "$lock_fd"
 }
 
+# json_holds FILE FILTER: a jq filter is true of the one JSON value in a file. jq -e alone is content with an empty file.
+json_holds() { jq -es "length == 1 and (.[0] | $2)" "$1" >/dev/null 2>&1; }
+
 # unpack ROOT DEB...: into a tree with merged /usr.
 unpack()
 {

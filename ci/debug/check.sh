@@ -41,7 +41,7 @@ for series; do
 	run "$series-memcached" --scenario memcached --from "$version" --to "$version" --size 32 --mem 1536 --cpus 2
 	run "$series-module" --scenario "$top/ci/tests/module" --from "$version" --mem 2048 --cpus 2
 	f=$work/$series-module.json
-	jq -e '.check | test("(^|\n)ok ") and (test("(^|\n)not ok ") | not)' "$f" >/dev/null
+	json_holds "$f" '.check | test("(^|\n)ok ") and (test("(^|\n)not ok ") | not)'
 	result $? "$series-module: every test of the module" "$f"
 	for ((p = 1; p <= parts; p++)); do
 		run "$series-dirty-$p" --scenario dirty --from "$version" --to "$version" --mem 2048 --cpus 2 --hold-drain \

@@ -5,7 +5,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../apt.sh"
 
 dir=tools/testing/selftests
-unpacked=$(find "$build/sources" -maxdepth 2 -path '*/linux-source-*/.done' 2>/dev/null | sort -V | tail -1)
+mkdir -p "$build/sources"
+unpacked=$(find "$build/sources" -maxdepth 2 -path '*/linux-source-*/.done' | sort -V | tail -1)
 if [ -n "$unpacked" ]; then
 	echo "${unpacked%/.done}/$dir"
 	exit 0

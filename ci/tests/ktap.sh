@@ -24,10 +24,10 @@ result()
 	fi
 }
 
-# holds FILE FILTER DESCRIPTION: a jq filter is true of the JSON in a file
+# holds FILE FILTER DESCRIPTION: a jq filter is true of the JSON in a file, which has one value
 holds()
 {
-	jq -e "$2" "$1" >/dev/null 2>&1
+	json_holds "$1" "$2"
 	result $? "$3"
 }
 
