@@ -1,14 +1,18 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# initramfs.sh SCENARIO OUT VERSION...: for each kernel OUT/VERSION/{vmlinuz,initrd}, a whole diskless system that can
-# run the scenario and be switched to. All of one OUT have the very same programs: CRIU insists on it.
+# initramfs.sh [--criu SUITE] SCENARIO OUT VERSION...: for each kernel OUT/VERSION/{vmlinuz,initrd}, a whole diskless system
+# that can run the scenario and be switched to. All of one OUT have the very same programs: CRIU insists on it.
+#
+# CRIU is the one of the guest's own release, or of SUITE with all its libraries beside it, where they serve it alone.
 #
 # Uncompressed on purpose: unpacking costs more than reading. The archives of programs and of one kernel's modules are
 # simply concatenated.
 . "$(dirname "$0")/../lib.sh"
 here=$(cd "$(dirname "$0")" && pwd)
 
-[ $# -ge 3 ] || { echo "usage: initramfs.sh SCENARIO OUT VERSION..." >&2; exit 2; }
+criu_suite=
+[ "${1:-}" != --criu ] || { criu_suite=$2; shift 2; }
+[ $# -ge 3 ] || { echo "usage: initramfs.sh [--criu SUITE] SCENARIO OUT VERSION..." >&2; exit 2; }
 scenario=$(cd "$1" && pwd)
 mkdir -p "$2"
 out=$(cd "$2" && pwd)
@@ -45,7 +49,19 @@ fi
 for f in $(entries files); do take+=("$f"); done
 [ ! -e "$build/kup-ppp" ] || take+=("$build/kup-ppp=/usr/sbin/kup-ppp")
 [ ! -e "$build/bootstub.o" ] || install -D -m 644 "$build/bootstub.o" "$tree/usr/lib/kup-ppp/bootstub.o"
-"$here/take.sh" "$tree" "$quarry" /usr/bin/busybox /usr/sbin/criu /usr/sbin/kexec "${take[@]}"
+if [ -n "$criu_suite" ]; then
+	"$here/take.sh" "$tree/opt/criu" "$("$here/root.sh" --suite "$criu_suite" criu)" /usr/sbin/criu
+	# Not by LD_LIBRARY_PATH: what CRIU starts, kup-ppp for one, has the guest's own libraries.
+	cat >"$tree/usr/sbin/criu" <<-'END'
+		#!/bin/sh
+		exec /opt/criu/lib64/ld-linux-x86-64.so.2 --library-path /opt/criu/usr/lib/x86_64-linux-gnu \
+			--argv0 criu /opt/criu/usr/sbin/criu "$@"
+	END
+	chmod 755 "$tree/usr/sbin/criu"
+else
+	take+=(/usr/sbin/criu)
+fi
+"$here/take.sh" "$tree" "$quarry" /usr/bin/busybox /usr/sbin/kexec "${take[@]}"
 for a in $("$quarry/usr/bin/busybox" --list); do
 	[ -e "$tree/usr/bin/$a" ] || [ -e "$tree/usr/sbin/$a" ] || ln -s busybox "$tree/usr/bin/$a"
 done
