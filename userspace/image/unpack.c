@@ -247,14 +247,42 @@ int kup_unpack_payload(const uint8_t *in, size_t size, struct kup_unpacked *out,
 	return 0;
 }
 
-enum {	/* offsets of the x86 boot protocol */
-	SETUP_SECTS = 0x1f1, BOOT_FLAG = 0x1fe, HEADER = 0x202, PROTOCOL = 0x206, PAYLOAD_OFFSET = 0x248, PAYLOAD_LENGTH = 0x24c,
+enum {	/* offsets of the x86 boot protocol, and of PE, which an image with an EFI stub is as well */
+	PE_OFFSET = 0x3c, PE_NR_SECTIONS = 6, PE_OPTIONAL_SIZE = 20, PE_OPTIONAL = 24, PE_CERTIFICATES = 144, PE_SECTION = 40,
+	SETUP_SECTS = 0x1f1, SYSSIZE = 0x1f4, BOOT_FLAG = 0x1fe, HEADER = 0x202, PROTOCOL = 0x206, PAYLOAD_OFFSET = 0x248, PAYLOAD_LENGTH = 0x24c,
 	HEADER_END = 0x268,
 };
 
+/* How long the file is by what its headers say of the kernel, of PE's sections and of the signature behind them. */
+static uint64_t whole_size(const uint8_t *file, size_t size, uint64_t start)
+{
+	uint64_t end = start + (uint64_t)kup_le32(file + SYSSIZE) * 16, pe = kup_le32(file + PE_OFFSET), at;
+	unsigned int sections, optional;
+
+	if (memcmp(file, "MZ", 2) || !kup_within(pe, PE_OPTIONAL, size) || memcmp(file + pe, "PE\0\0", 4))
+		return end;
+	sections = file[pe + PE_NR_SECTIONS] | file[pe + PE_NR_SECTIONS + 1] << 8;
+	optional = file[pe + PE_OPTIONAL_SIZE] | file[pe + PE_OPTIONAL_SIZE + 1] << 8;
+	at = pe + PE_OPTIONAL + optional;
+	if (!kup_within(at, (uint64_t)sections * PE_SECTION, size))
+		return UINT64_MAX;
+	for (; sections--; at += PE_SECTION) {
+		uint64_t raw = (uint64_t)kup_le32(file + at + 20) + kup_le32(file + at + 16);
+
+		end = raw > end ? raw : end;
+	}
+	if (optional >= PE_CERTIFICATES + 8) {
+		const uint8_t *certs = file + pe + PE_OPTIONAL + PE_CERTIFICATES;
+		uint64_t raw = (uint64_t)kup_le32(certs) + kup_le32(certs + 4);
+
+		end = raw > end ? raw : end;
+	}
+	return end;
+}
+
 int kup_unpack_image(const uint8_t *file, size_t size, struct kup_unpacked *out, struct kup_err *err)
 {
-	uint64_t start, offset, length;
+	uint64_t start, offset, length, whole;
 	unsigned int protocol;
 
 	if (size >= SELFMAG && !memcmp(file, ELFMAG, SELFMAG)) {
@@ -270,6 +298,9 @@ int kup_unpack_image(const uint8_t *file, size_t size, struct kup_unpacked *out,
 	}
 	if (size < HEADER_END)
 		return kup_err_set(err, -EINVAL, "%zu bytes are too few for a kernel: not an image, or truncated", size);
+	if (!memcmp(file + 0x38, "ARM\x64", 4) || !memcmp(file + 0x38, "RSC\x05", 4) || !memcmp(file + 4, "zimg", 4))
+		return kup_err_set(err, -ENOTSUP, "a kernel of another architecture (%s), not of x86-64",
+				   !memcmp(file + 0x38, "ARM", 3) ? "arm64" : !memcmp(file + 0x38, "RSC", 3) ? "riscv" : "EFI zboot");
 	if (file[BOOT_FLAG] != 0x55 || file[BOOT_FLAG + 1] != 0xaa || memcmp(file + HEADER, "HdrS", 4))
 		return kup_err_set(err, -ENOTSUP,
 				   "neither an x86 bzImage (no HdrS at 0x202) nor an ELF: it starts with %02x %02x %02x %02x", file[0],
@@ -283,5 +314,10 @@ int kup_unpack_image(const uint8_t *file, size_t size, struct kup_unpacked *out,
 	if (!kup_within(start + offset, length, size))
 		return kup_err_set(err, -EINVAL, "truncated: the payload ends at byte %llu of %zu",
 				   (unsigned long long)(start + offset + length), size);
+	whole = whole_size(file, size, start);
+	if (whole == UINT64_MAX)
+		return kup_err_set(err, -EINVAL, "truncated: its PE headers end behind byte %zu", size);
+	if (whole > size)
+		return kup_err_set(err, -EINVAL, "truncated: %zu bytes of %llu", size, (unsigned long long)whole);
 	return kup_unpack_payload(file + start + offset, length, out, err);
 }

@@ -10,7 +10,9 @@
 
 #include "image/internal.h"
 #include "ktap.h"
+#include "packers.h"
 #include "synth.h"
+#include "util.h"
 
 static struct kup_err err;
 
@@ -359,6 +361,166 @@ static void test_real(void)
 	free(list);
 }
 
+/* The first of the real images: its file, and what is in it. */
+static struct {
+	uint8_t *file;
+	size_t size, payload, packed;
+	struct kup_unpacked plain;
+	struct kup_image *img;
+} real;
+
+static void read_real(void)
+{
+	char *list = strdup(getenv("KUP_TEST_IMAGES"));
+	const char *path = strtok(list, " \n");
+
+	real.file = (uint8_t *)kup_slurp(path, &real.size);
+	if (!CHECK(real.file && !kup_unpack_image(real.file, real.size, &real.plain, &err)) ||
+	    !CHECK(!kup_image_open(path, &real.img, &err)))
+		exit(1);
+	real.payload = (real.file[0x1f1] + 1) * 512 + kup_le32(real.file + 0x248);
+	real.packed = kup_le32(real.file + 0x24c);
+	free(list);
+}
+
+/* The bzImage that the build makes without an EFI stub: what is in front of the payload and behind it stays. */
+static uint8_t *repack(const struct packer *packer, size_t *size)
+{
+	size_t room = real.plain.size * 5 / 4 + (1 << 20), behind = real.size - real.payload - real.packed, n;
+	uint8_t *file = malloc(real.payload + room + behind + 16);
+
+	memcpy(file, real.file, real.payload);
+	n = packer->pack(real.plain.data, real.plain.size, file + real.payload, room - 4);
+	if (packer->append) {
+		put_le32(file + real.payload + n, real.plain.size);
+		n += 4;
+	}
+	memcpy(file + real.payload + n, real.file + real.payload + real.packed, behind);
+	*size = real.payload + n + behind;
+	memset(file, 0, 2);
+	put_le32(file + 0x24c, n);
+	put_le32(file + 0x1f4, (*size - (file[0x1f1] + 1) * 512 + 15) / 16);
+	while ((*size - (file[0x1f1] + 1) * 512) % 16)
+		file[(*size)++] = 0;
+	return file;
+}
+
+static void check_same(const struct kup_image_info *a, const struct kup_image_info *b, const char *name)
+{
+	CHECK_FOR(!strcmp(a->compression, name), "%s: %s", name, a->compression);
+	CHECK_FOR(!strcmp(a->release, b->release) && !strcmp(a->kallsyms, b->kallsyms) && a->nr_syms == b->nr_syms, "%s", name);
+	CHECK_FOR(a->setup_arch == b->setup_arch && a->call_site == b->call_site && !strcmp(a->reserve_fn, b->reserve_fn), "%s", name);
+	CHECK_FOR(a->stub_addr == b->stub_addr && a->stub_size == b->stub_size && a->stub_room == b->stub_room, "%s", name);
+	CHECK_FOR(a->entry == b->entry && a->load_start == b->load_start && a->load_end == b->load_end, "%s", name);
+	CHECK_FOR(!memcmp(&a->layout, &b->layout, sizeof(a->layout)) && a->elf_size == b->elf_size, "%s", name);
+}
+
+/* Cut at a place, it has to be refused as truncated, from a buffer of just that size. */
+static void check_cut(const uint8_t *file, size_t cut, const char *name)
+{
+	struct kup_image *img = NULL;
+	uint8_t *copy = malloc(cut ? cut : 1);
+
+	memcpy(copy, file, cut);
+	memset(&err, 0, sizeof(err));
+	CHECK_FOR(kup_image_from_memory(copy, cut, "cut", &img, &err) == -EINVAL && strstr(err.what, cut < 0x268 ? "too few" : "truncated"),
+		  "%s at %zu: %.90s", name, cut, err.what);
+	kup_image_close(img);
+	free(copy);
+}
+
+static void check_cuts(const uint8_t *file, size_t size, size_t payload, size_t packed, const char *name)
+{
+	const size_t places[] = { 0, 1, 2, 0x1ff, 0x200, 0x267, 0x268, 0x400, payload - 1, payload, payload + 1, payload + 4,
+				  payload + packed / 2, payload + packed - 4, payload + packed - 1, payload + packed, size - 512, size - 1 };
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++)
+		check_cut(file, places[i], name);
+	for (size_t i = 1; i < 16; i++)
+		check_cut(file, size / 16 * i + i, name);
+}
+
+static void test_repacked(void)
+{
+	read_real();
+	check_cuts(real.file, real.size, real.payload, real.packed, "as packaged");
+	for (size_t i = 0; i < nr_packers; i++) {
+		struct kup_image *img;
+		size_t size;
+		uint8_t *file = repack(&packers[i], &size);
+
+		if (CHECK_FOR(!kup_image_from_memory(file, size, packers[i].name, &img, &err), "%s: %.100s", packers[i].name, err.what)) {
+			printf("# %s: %zu KiB\n", packers[i].name, size >> 10);
+			check_same(kup_image_info(img), kup_image_info(real.img), packers[i].name);
+			kup_image_close(img);
+		}
+		check_cuts(file, size, real.payload, kup_le32(file + 0x24c), packers[i].name);
+		free(file);
+	}
+}
+
+static bool real_refused(const uint8_t *data, size_t size, int code, const char *why)
+{
+	struct kup_image *img = NULL;
+	int ret;
+
+	memset(&err, 0, sizeof(err));
+	ret = kup_image_from_memory(data, size, "lacking", &img, &err);
+	kup_image_close(img);
+	printf("# %.150s\n", err.what);
+	return ret == code && strstr(err.what, why) && err.next[0];
+}
+
+static void test_real_lacks(void)
+{
+	const Elf64_Shdr *btf = kup_elf_section(&real.img->elf, ".BTF");
+	size_t size = real.plain.size, end = 0, i;
+	uint8_t *copy = malloc(size), *p;
+
+	/* The unpacked kernel itself, cut: all but the list of relocations, which follows the ELF, is needed. */
+	for (i = 0; i < real.img->elf.ehdr.e_shnum; i++) {
+		const Elf64_Shdr *sh = (const Elf64_Shdr *)(real.plain.data + real.img->elf.ehdr.e_shoff) + i;
+
+		if (sh->sh_type != SHT_NOBITS && sh->sh_offset + sh->sh_size > end)
+			end = sh->sh_offset + sh->sh_size;
+	}
+	for (i = 0; i < 12; i++) {
+		struct kup_image *img = NULL;
+
+		CHECK_FOR(kup_image_from_memory(real.plain.data, i < 11 ? end / 11 * i + i : end - 1, "cut", &img, &err) == -EINVAL, "%zu: %.90s",
+			  i, err.what);
+		kup_image_close(img);
+	}
+	/* Without kallsyms: wherever the ten digits, one string each, stand in a row, there may be a token table. */
+	memcpy(copy, real.plain.data, size);
+	for (p = copy; (p = memmem(p, copy + size - p, "0\0001\0002\0003\0004\0005\0006\0007\0008\0009", 20)); )
+		memset(p, 0xff, 20);
+	CHECK(real_refused(copy, size, -ENOTSUP, "no symbol tables"));
+	/* Without BTF: real kernels that lack it have no symbols of it either, here the place that they name is empty. */
+	memcpy(copy, real.plain.data, size);
+	if (CHECK(btf != NULL)) {
+		memset(copy + btf->sh_offset, 0, btf->sh_size);
+		CHECK(real_refused(copy, size, -EINVAL, "BTF"));
+	}
+	/* Another machine's. */
+	memcpy(copy, real.plain.data, size);
+	copy[offsetof(Elf64_Ehdr, e_machine)] = EM_AARCH64;
+	CHECK(real_refused(copy, size, -ENOTSUP, "machine 183"));
+	memset(copy, 0, 4096);
+	memcpy(copy, "MZ", 2);
+	memcpy(copy + 0x38, "ARM\x64", 4);
+	CHECK(real_refused(copy, size, -ENOTSUP, "arm64"));
+	memcpy(copy + 0x38, "RSC\x05", 4);
+	CHECK(real_refused(copy, size, -ENOTSUP, "riscv"));
+	memset(copy + 0x38, 0, 4);
+	memcpy(copy + 4, "zimg", 4);
+	CHECK(real_refused(copy, size, -ENOTSUP, "zboot"));
+	free(copy);
+	free(real.plain.data);
+	free(real.file);
+	kup_image_close(real.img);
+}
+
 static const struct ktap_test tests[] = {
 	{ "everything is found", test_found },
 	{ "what lacks something, or has it twice, is refused by name", test_refused },
@@ -367,10 +529,15 @@ static const struct ktap_test tests[] = {
 	{ "the patched image differs just where it should", test_patched },
 	{ "patches that make no sense are refused", test_bad_patches },
 	{ "files that are no images", test_files },
-	{ "real kernels", test_real },	/* last: only if there are any */
+	/* last: only if there are any */
+	{ "real kernels", test_real },
+	{ "a real kernel repacked with each compression reads the same, and is refused if cut anywhere", test_repacked },
+	{ "a real kernel cut, without kallsyms, without BTF, or of another architecture", test_real_lacks },
 };
+
+#define NR_REAL 3
 
 int main(void)
 {
-	return ktap_run(tests, sizeof(tests) / sizeof(*tests) - !getenv("KUP_TEST_IMAGES"));
+	return ktap_run(tests, sizeof(tests) / sizeof(*tests) - (getenv("KUP_TEST_IMAGES") ? 0 : NR_REAL));
 }
