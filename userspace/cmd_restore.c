@@ -30,6 +30,7 @@
 #include "criu.h"
 #include "device.h"
 #include "files.h"
+#include "json.h"
 #include "kup.h"
 #include "pack.h"
 #include "plan.h"
@@ -339,6 +340,8 @@ static int restore(struct restoring *r, const struct kup_conf *conf, bool hold, 
 		ret = kup_files_put(json_object_object_get(r->plan, "files"), KUP_IMAGES_DIR, err);
 	if (!ret)
 		ret = kup_criu_find(conf->criu, &criu, err);
+	if (!ret)
+		ret = kup_criu_reads(&criu, kup_json_text(r->plan, "criu"), err);
 	if (!ret && hold)
 		ret = kup_device_drain(r->dev, KUP_DRAIN_HOLD, err);
 	if (ret)

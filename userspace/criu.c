@@ -49,7 +49,7 @@ int kup_criu_find(const char *program, struct kup_criu *criu, struct kup_err *er
 	p = strstr(out, "Version: ");
 	if (ret < 0 || !p || sscanf(p, "Version: %d.%d.%d", &v[0], &v[1], &v[2]) < 2) {
 		kup_err_set(err, -ENOENT, "%s --version: %s", criu->program, ret < 0 ? strerror(-ret) : kup_last_line(out));
-		kup_err_next(err, "install criu (3.17 or later; 4.2 or later for Linux 7), or name one by `criu =` in %s",
+		kup_err_next(err, "install criu (3.17 or later; 4.2 or later from Linux 6.16 on), or name one by `criu =` in %s",
 			     "/etc/kup-ppp.conf");
 		return -ENOENT;
 	}
@@ -58,28 +58,50 @@ int kup_criu_find(const char *program, struct kup_criu *criu, struct kup_err *er
 	return 0;
 }
 
+/*
+ * What a CRIU must be, to dump on a kernel or to restore on it. The last line that a kernel is not older than counts. Each is
+ * something that fails for every process, or for every one with a socket; what only some processes have is carry_fd.c's and
+ * carry_vma.c's.
+ */
+static const struct {
+	int since;	/* of the kernel: major * 1000 + minor */
+	int version;
+	const char *text, *why, *debian;
+} needed[] = {
+	/* rseq areas are registered by libc since 2.35; without its cgroup v2 freezer no tree can be held still */
+	{ 0, 31700, "3.17", "rseq and the freezer of cgroup v2", "bookworm" },
+	/* 6.13 splits [vvar_vclock] off [vvar]: "Unexpected rt vDSO area bounds", checkpoint-restore/criu issue 2532 */
+	{ 6013, 40100, "4.1", "the vDSO's area is laid out anew", "trixie" },
+	/* 6.16 has SO_PASSCRED and SO_PASSSEC on AF_UNIX and AF_NETLINK only: "Can't get 1:16 opt", issue 2705 */
+	{ 6016, 40200, "4.2", "TCP sockets have no SO_PASSCRED any more", "sid" },
+};
+
 int kup_criu_fits(const struct kup_criu *criu, const char *release, struct kup_err *err)
 {
-	static const struct {
-		int since;	/* of the kernel: major * 1000 + minor */
-		int version;
-		const char *text;
-	} need[] = {
-		{ 7000, 40200, "4.2" },		/* bounds of the vdso; SO_PASSCRED */
-		{ 6013, 40100, "4.1" },		/* [vvar_vclock] */
-		{ 0, 31700, "3.17" },		/* rseq; cgroup v2 freezer */
-	};
 	int kernel = kup_release_major_minor(release);
-	size_t i;
+	size_t i, n = 0;
 
-	for (i = 0; kernel < need[i].since; i++)
-		;
-	if (criu->version >= need[i].version)
+	for (i = 0; i < KUP_ARRAY_SIZE(needed); i++)
+		if (kernel >= needed[i].since)
+			n = i;
+	if (criu->version >= needed[n].version)
 		return 0;
-	kup_err_set(err, -ENOTSUP, "%s is version %s, but Linux %s needs %s or later", criu->program, criu->text, release,
-		    need[i].text);
-	kup_err_next(err, "install criu %s here and in the new kernel's initrd, or name it by `criu =` in /etc/kup-ppp.conf",
-		     need[i].text);
+	kup_err_set(err, -ENOTSUP, "%s is version %s, but Linux %s needs %s or later: %s", criu->program, criu->text, release,
+		    needed[n].text, needed[n].why);
+	kup_err_next(err, "install criu %s (Debian %s has it) here and in the new kernel's initrd, or name it by `criu =` in "
+			  "/etc/kup-ppp.conf", needed[n].text, needed[n].debian);
+	return -ENOTSUP;
+}
+
+int kup_criu_reads(const struct kup_criu *criu, const char *dumped_by, struct kup_err *err)
+{
+	int v[3] = { 0 };
+
+	sscanf(dumped_by, "%d.%d.%d", &v[0], &v[1], &v[2]);
+	if (criu->version >= v[0] * 10000 + v[1] * 100 + v[2])
+		return 0;
+	kup_err_set(err, -ENOTSUP, "%s is version %s here, the images are of version %s", criu->program, criu->text, dumped_by);
+	kup_err_next(err, "name a criu %s by `kup-ppp restore --criu`; the memory is still kept", dumped_by);
 	return -ENOTSUP;
 }
 

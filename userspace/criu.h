@@ -32,12 +32,22 @@ struct kup_criu {
 int kup_criu_find(const char *program, struct kup_criu *criu, struct kup_err *err);
 
 /**
- * kup_criu_fits - does this CRIU work on that kernel?
+ * kup_criu_fits - can this CRIU dump and restore on that kernel?
  * @release: as of uname -r
  *
- * Return: 0, or -ENOTSUP and the version that is needed.
+ * Return: 0, or -ENOTSUP, why, and what to install.
  */
 int kup_criu_fits(const struct kup_criu *criu, const char *release, struct kup_err *err);
+
+/**
+ * kup_criu_reads - may this CRIU restore what that one dumped?
+ * @dumped_by: version as in struct kup_criu's text
+ *
+ * Images of an earlier CRIU are read by a later one, not the other way round.
+ *
+ * Return: 0, or -ENOTSUP.
+ */
+int kup_criu_reads(const struct kup_criu *criu, const char *dumped_by, struct kup_err *err);
 
 /**
  * kup_criu_warm - let CRIU probe this kernel and remember what it found

@@ -13,6 +13,7 @@
 #include <json-c/json.h>
 
 #include "conf.h"
+#include "criu.h"
 #include "files.h"
 #include "kernel.h"
 #include "ktap.h"
@@ -230,6 +231,37 @@ static void teardown(void)
 	CHECK(access(dir, F_OK) < 0);
 }
 
+static void test_criu(void)
+{
+	static const struct {
+		int criu;
+		const char *release, *need;
+	} known[] = {
+		{ 31701, "6.1.0-56-cloud-amd64", NULL }, { 31701, "6.12.117+deb12-amd64", NULL }, { 31601, "6.1.0", "3.17" },
+		{ 31701, "6.13.0", "4.1" }, { 40101, "6.15.9", NULL }, { 31701, "6.16.3+deb13-amd64", "4.2" },
+		{ 40101, "6.16.3+deb13-amd64", "4.2" }, { 40101, "7.2.13+deb14-amd64", "4.2" }, { 40201, "7.2.13+deb14-amd64", NULL },
+		{ 40201, "7.3-cloud-amd64", NULL }, { 40201, "6.1.0", NULL }, { 40101, "10.0.0", "4.2" },
+	};
+	struct kup_criu criu = { .program = "criu", .text = "x.y.z" };
+	struct kup_err err;
+	char install[32];
+
+	for (size_t i = 0; i < KUP_ARRAY_SIZE(known); i++) {
+		int ret;
+
+		criu.version = known[i].criu;
+		ret = kup_criu_fits(&criu, known[i].release, &err);
+		CHECK_FOR(ret == (known[i].need ? -ENOTSUP : 0), "%d on %s", criu.version, known[i].release);
+		if (!known[i].need || !ret)
+			continue;
+		snprintf(install, sizeof(install), "install criu %s ", known[i].need);
+		CHECK_FOR(strstr(err.what, known[i].release) && strstr(err.next, install), "%.100s", err.next);
+	}
+	criu.version = 31701;
+	CHECK(!kup_criu_reads(&criu, "3.17.1", &err) && !kup_criu_reads(&criu, "3.17.0", &err));
+	CHECK(kup_criu_reads(&criu, "4.2.1", &err) == -ENOTSUP && strstr(err.next, "criu 4.2.1"));
+}
+
 static const struct ktap_test tests[] = {
 	{ "setup", setup },
 	{ "store: files go in and come out", test_pack },
@@ -240,5 +272,6 @@ static const struct ktap_test tests[] = {
 	{ "plan", test_plan },
 	{ "files in memory", test_files },
 	{ "teardown", teardown },
+	{ "which CRIU serves which kernel", test_criu },
 };
 KTAP_MAIN(tests)
