@@ -266,7 +266,10 @@ int kup_adopt(struct kup_adopt *a)
 	a->huge = 0;
 	err = adopt(a);
 	kup.stub_state = a->stub_state;
+	*kup.refused = 0;
 	if (err) {
+		strscpy(kup.refused, *a->why ? a->why : "no memory", sizeof(kup.refused));
+		pr_warn("not adopted: %s\n", kup.refused);
 		if (a->flags & KUP_ADOPT_NETLOCK)
 			kup_netlock(false);
 		return err;

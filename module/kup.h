@@ -62,7 +62,8 @@ int kup_symbols_init(char *why, size_t len);	/* all or -ENODEV with the missing 
 struct kup_ctx {
 	struct mutex lock;		/* all fields, all ioctls but STATUS, SCAN and DRAIN with WAIT */
 	enum kup_state state;
-	u32 stub_state;
+	u32 stub_state;			/* of the last ADOPT, */
+	char refused[KUP_WHY_LEN];	/* and why it was refused */
 	struct kup_status counters;	/* what STATUS shows and does not compute; own side writes its fields, under @lock or atomically */
 };
 extern struct kup_ctx kup;

@@ -65,6 +65,7 @@ static int do_status(union argument *arg)
 	st->stub_state = kup.stub_state;
 	st->store_size = kup_store_size();
 	strscpy(st->hook, kup_hook_name(), sizeof(st->hook));
+	strscpy(st->refused, kup.refused, sizeof(st->refused));
 	kup_old_status(st);
 	kup_new_status(st);
 	mutex_unlock(&kup.lock);

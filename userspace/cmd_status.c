@@ -37,6 +37,7 @@ static struct json_object *module_to_json(const struct kup_status *st)
 
 	json_object_object_add(o, "state", json_object_new_string(kup_state_name(st->state)));
 	json_object_object_add(o, "stub", json_object_new_string(kup_stub_state_name(st->stub_state)));
+	json_object_object_add(o, "refused", *st->refused ? json_object_new_string(st->refused) : NULL);
 	json_object_object_add(o, "hook", json_object_new_string(st->hook));
 	json_object_object_add(o, "network_closed", json_object_new_boolean(st->flags & KUP_STATUS_NETLOCK));
 	json_object_object_add(o, "drain_held", json_object_new_boolean(st->flags & KUP_STATUS_HELD));
@@ -52,6 +53,8 @@ static void print_module(const struct kup_status *st)
 	printf("hook        %s\n", st->hook);
 	if (st->stub_state)
 		printf("boot stub   %s\n", kup_stub_state_name(st->stub_state));
+	if (*st->refused)
+		printf("refused     %s\n", st->refused);
 	if (st->window_size)
 		printf("window      0x%llx-0x%llx, handover area 0x%llx\n", (unsigned long long)st->window_base,
 		       (unsigned long long)(st->window_base + st->window_size), (unsigned long long)st->area);

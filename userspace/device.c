@@ -107,7 +107,7 @@ int kup_device_adopt(int dev, uint64_t area, struct kup_adopt *a, struct kup_err
 	snprintf(what, sizeof(what), "adopting the handover at 0x%llx", (unsigned long long)area);
 	ret = call(dev, KUP_IOC_ADOPT, a, a->why, what, err);
 	if (ret == -ENOENT || ret == -EBADMSG || ret == -ESTALE)
-		kup_err_next(err, "the applications' memory is lost: start them afresh; the kernel log has what the stub found");
+		kup_err_next(err, "the applications' memory is lost: start them afresh; `kup-ppp status` and the kernel log keep the reason");
 	return ret;
 }
 

@@ -218,6 +218,7 @@ struct kup_status {
 	__u64 dropped_pages;	/* unmapped, or their process ended, before they were bound; freed */
 	__u64 drain_ns;		/* from COMMIT to nothing unbound; 0 while running */
 	char  hook[16];		/* "none", "kprobe" or "ftrace" */
+	char  refused[KUP_WHY_LEN];	/* why the last ADOPT was refused; empty if it was not */
 };
 #define KUP_STATUS_NETLOCK	1u	/* the network lock is on */
 #define KUP_STATUS_HELD		2u	/* the drainer is held */
