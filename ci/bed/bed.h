@@ -31,7 +31,8 @@ struct options {
 	/* Of the first, second, ... switch; the last one given counts for all that follow. */
 	const char *switch_args[MAX_EACH];	/* more arguments for kup-ppp switch */
 	const char *stay[MAX_EACH];	/* the switch must end in the old kernel, saying this; empty: it must not */
-	int nr_switch_args, nr_stay;
+	const char *lose[MAX_EACH];	/* the switch must arrive, and the restore there refuse, saying this; empty: it must not */
+	int nr_switch_args, nr_stay, nr_lose;
 	bool hold_drain;	/* the new kernel binds on faults only, until told otherwise */
 	bool verify_last;	/* not after every switch */
 	bool plain;		/* kexec without kup-ppp: nothing is kept, the scenario starts anew */
@@ -62,6 +63,7 @@ struct bed {
 	struct json_object *result;
 	unsigned int splats;
 	char pids[256];		/* to keep, with blanks */
+	int nr_switch;		/* of the last one that was begun, from 1 */
 
 	/* control.c: what the guest said last */
 	bool ready;
@@ -84,6 +86,8 @@ extern struct bed bed;
 
 /* main.c */
 void bed_fail(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
+/* A script of the scenario in the guest; if it has it, its result goes into @to. */
+void phase(const char *name, unsigned int seconds, struct json_object *to);
 void bed_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* loop.c */
@@ -125,6 +129,8 @@ struct json_object *client_do(const char *phase, unsigned int seconds);	/* NULL 
 struct json_object *switch_to(const char *version, int nr);
 struct json_object *switch_stays(const char *version, int nr);
 bool switch_shall_stay(int nr);
+struct json_object *switch_loses(const char *version, int nr);
+bool switch_shall_lose(int nr);
 struct json_object *switch_plain(const char *version);
 void switch_drained(struct json_object *o);	/* waits until nothing is unbound, and adds what that took */
 

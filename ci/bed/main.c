@@ -136,15 +136,16 @@ static void each(const char **list, int *nr)
 
 static void options(int argc, char **argv)
 {
-	enum { SCENARIO = 256, IMAGES, RUN, BUSYBOX, KERNEL, MEM, CPUS, SIZE, CPU, APPEND, SWITCH_ARGS, STAY, PLAIN, END, HOLD_DRAIN, ICOUNT, VERIFY_LAST,
+	enum { SCENARIO = 256, IMAGES, RUN, BUSYBOX, KERNEL, MEM, CPUS, SIZE, CPU, APPEND, SWITCH_ARGS, STAY, LOSE, PLAIN, END, HOLD_DRAIN, ICOUNT, VERIFY_LAST,
 	       TABLE, QUIET, JSON, NAME, LIMIT };
 	static const struct option all[] = {
 		{ "scenario", 1, NULL, SCENARIO }, { "images", 1, NULL, IMAGES },   { "run", 1, NULL, RUN },
 		{ "busybox", 1, NULL, BUSYBOX },   { "kernel", 1, NULL, KERNEL },   { "mem", 1, NULL, MEM },
 		{ "cpus", 1, NULL, CPUS },	   { "size", 1, NULL, SIZE },	    { "cpu", 1, NULL, CPU },
 		{ "append", 1, NULL, APPEND },	   { "switch-args", 1, NULL, SWITCH_ARGS },
-		{ "stay", 1, NULL, STAY }, { "hold-drain", 0, NULL, HOLD_DRAIN }, { "verify-last", 0, NULL, VERIFY_LAST }, { "icount", 0, NULL, ICOUNT }, { "plain", 0, NULL, PLAIN }, { "end", 0, NULL, END },
-		{ "table", 0, NULL, TABLE },
+		{ "stay", 1, NULL, STAY },	   { "lose", 1, NULL, LOSE },	    { "hold-drain", 0, NULL, HOLD_DRAIN },
+		{ "verify-last", 0, NULL, VERIFY_LAST }, { "icount", 0, NULL, ICOUNT },
+		{ "plain", 0, NULL, PLAIN },	   { "end", 0, NULL, END },	    { "table", 0, NULL, TABLE },
 		{ "quiet", 0, NULL, QUIET },	   { "json", 1, NULL, JSON },	    { "name", 1, NULL, NAME },
 		{ "limit", 1, NULL, LIMIT },	   { }
 	};
@@ -168,6 +169,7 @@ static void options(int argc, char **argv)
 		case STAY: each(o->stay, &o->nr_stay); break;
 		case HOLD_DRAIN: o->hold_drain = true; break;
 		case VERIFY_LAST: o->verify_last = true; break;
+		case LOSE: each(o->lose, &o->nr_lose); break;
 		case PLAIN: o->plain = true; break;
 		case END: o->end = true; break;
 		case ICOUNT: o->icount = true; break;
@@ -200,15 +202,14 @@ static void describe(void)
 	json_object_object_add(r, "run", json_object_new_string(bed.o.run));
 }
 
-/* One of the scenario's guest scripts, if it has it. */
-static void phase(const char *name, unsigned int seconds)
+void phase(const char *name, unsigned int seconds, struct json_object *to)
 {
 	struct json_object *o;
 	int status;
 
 	status = guest_run(seconds, "[ -x /scenario/%s ] || exit 99; cd /scenario; KUP_SIZE=%u KUP_MEM=%u KUP_CPUS=%u "
-			   "KUP_PIDS='%s' KUP_HTTP=http://" HOST_IP ":" HTTP_PORT " ./%s",
-			   name, bed.o.size, bed.o.mem, bed.o.cpus, bed.pids, name);
+			   "KUP_PIDS='%s' KUP_SWITCH=%d KUP_HTTP=http://" HOST_IP ":" HTTP_PORT " ./%s",
+			   name, bed.o.size, bed.o.mem, bed.o.cpus, bed.pids, bed.nr_switch, name);
 	if (status == 99)
 		return;
 	if (status)
@@ -216,7 +217,7 @@ static void phase(const char *name, unsigned int seconds)
 	o = guest_json();
 	if (!o)
 		o = json_object_new_string(bed.out_text);
-	json_object_object_add(bed.result, name, o);
+	json_object_object_add(to, name, o);
 }
 
 static void load(void)
@@ -269,7 +270,8 @@ static void start_scenario(void)
 	size_t len = 0;
 	int pid, at;
 
-	phase("start", 120);
+	*bed.pids = 0;
+	phase("start", 120, bed.result);
 	for (char *line = strtok(bed.out_text, "\n"); line; line = strtok(NULL, "\n"))
 		if (sscanf(line, "pid %d%n", &pid, &at) == 1 && !line[at])
 			len += snprintf(bed.pids + len, sizeof(bed.pids) - len, " %d", pid);
@@ -304,25 +306,27 @@ int main(int argc, char **argv)
 	start_scenario();
 	json_object_object_add(bed.result, "switches", list);
 	for (int i = 1; i < bed.o.nr_kernels; i++) {
+		bool anew = bed.o.plain || switch_shall_lose(i - 1);
 		struct json_object *o;
 
-		if (bed.o.plain) {
+		if (anew) {
+			o = bed.o.plain ? switch_plain(bed.o.kernel[i]) : switch_loses(bed.o.kernel[i], i - 1);
 			client_stop();
-			o = switch_plain(bed.o.kernel[i]);
+			phase("arrive", bed.o.limit, o);
 			start_scenario();
 		} else if (switch_shall_stay(i - 1)) {
 			o = switch_stays(bed.o.kernel[i], i - 1);
 		} else {
 			o = switch_to(bed.o.kernel[i], i - 1);
-			phase("arrive", bed.o.limit);
+			phase("arrive", bed.o.limit, o);
 		}
 		json_object_array_add(list, o);
 		if (!bed.o.verify_last || i == bed.o.nr_kernels - 1)
 			verify();
-		if (!bed.o.plain && !switch_shall_stay(i - 1))
+		if (!anew && !switch_shall_stay(i - 1))
 			switch_drained(o);
 	}
-	phase("check", bed.o.limit);
+	phase("check", bed.o.limit, bed.result);
 	if (bed.o.nr_kernels == 1)
 		verify();
 	client_do("end", 30);

@@ -66,10 +66,12 @@ bool switch_shall_stay(int nr)
 	return *of(bed.o.stay, bed.o.nr_stay, nr);
 }
 
-static int do_switch(const char *version, int nr)
+static int do_switch(const char *version, int nr, struct json_object *o)
 {
 	int status;
 
+	bed.nr_switch = nr + 1;
+	phase("depart", 60, o);
 	bed.show = true;
 	status = guest_run(300, "kup-ppp switch %s %s%s", arguments(version), of(bed.o.switch_args, bed.o.nr_switch_args, nr), bed.pids);
 	bed.show = false;
@@ -130,7 +132,7 @@ struct json_object *switch_to(const char *version, int nr)
 	prepare(version);
 	add_ms(o, "prepare_ms", (now_ns() - started) / 1e6);
 	client_do("hold", 30);
-	status = do_switch(version, nr);
+	status = do_switch(version, nr, o);
 	if (status != -1)
 		bed_fail("kup-ppp switch ended with %d instead of switching", status);
 	arrived(version);
@@ -167,7 +169,7 @@ struct json_object *switch_stays(const char *version, int nr)
 
 	prepare(version);
 	client_do("hold", 30);
-	status = do_switch(version, nr);
+	status = do_switch(version, nr, o);
 	if (status == -1)
 		bed_fail("the switch should have stopped, but a new kernel came up");
 	if (!strstr(bed.out_text, of(bed.o.stay, bed.o.nr_stay, nr)))
@@ -175,6 +177,31 @@ struct json_object *switch_stays(const char *version, int nr)
 	json_object_object_add(o, "status", json_object_new_int(status));
 	json_object_object_add(o, "said", json_object_new_string(bed.out_text));
 	client_result(o);
+	return o;
+}
+
+bool switch_shall_lose(int nr)
+{
+	return *of(bed.o.lose, bed.o.nr_lose, nr);
+}
+
+/* It arrives, but what was handed over is refused there: the kernel is as if booted anew, the application is gone. */
+struct json_object *switch_loses(const char *version, int nr)
+{
+	struct json_object *o = begin(version);
+	int status;
+
+	prepare(version);
+	client_do("hold", 30);
+	status = do_switch(version, nr, o);
+	if (status != -1)
+		bed_fail("kup-ppp switch ended with %d instead of switching", status);
+	arrived(version);
+	if (!bed.restore || !strstr(bed.out_text, of(bed.o.lose, bed.o.nr_lose, nr)))
+		bed_fail("restore in the new kernel ended with %d, but did not say '%s':\n%s", bed.restore,
+			 of(bed.o.lose, bed.o.nr_lose, nr), bed.out_text);
+	json_object_object_add(o, "restore", json_object_new_int(bed.restore));
+	json_object_object_add(o, "said", json_object_new_string(bed.out_text));
 	return o;
 }
 

@@ -88,7 +88,7 @@ for version; do
 		echo "$rel"
 	done >"$part/etc/kup-bed/modules"
 	mkdir -p "$part/usr/lib/modules/$version/extra"
-	for ko in kup_ppp kup_fake; do
+	for ko in kup_ppp kup_fake kup_damage; do
 		[ -e "$build/module/$version/$ko.ko" ] || continue
 		strip --strip-debug -o "$part/usr/lib/modules/$version/extra/$ko.ko" "$build/module/$version/$ko.ko"
 		ln -s "/usr/lib/modules/$version/extra/$ko.ko" "$part/root/$ko.ko"

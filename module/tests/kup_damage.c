@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A sealed handover is damaged just before the jump, when nobody looks at it any more in this kernel: what does the next one make of it?
+ *
+ * insmod kup_damage.ko area=ADDRESS section=extents offset=0 mask=1
+ */
+#include <linux/io.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/reboot.h>
+
+#include <kup/handover.h>
+
+static ulong area;
+module_param(area, ulong, 0400);
+MODULE_PARM_DESC(area, "physical address of the handover");
+static char *section = "header";
+module_param(section, charp, 0400);
+MODULE_PARM_DESC(section, "header, extents, directory, maps or store");
+static ulong offset;
+module_param(offset, ulong, 0400);
+MODULE_PARM_DESC(offset, "of a byte in it");
+static unsigned char mask = 1;
+module_param(mask, byte, 0400);
+MODULE_PARM_DESC(mask, "bits of that byte to flip");
+
+static u8 *victim(struct kup_handover *h)
+{
+	const u32 *directory = (void *)h + h->directory_off;
+	u64 at;
+
+	if (!strcmp(section, "header"))
+		return (u8 *)h + offset;
+	if (!strcmp(section, "extents"))
+		return (u8 *)h + h->extents_off + offset;
+	if (!strcmp(section, "directory"))
+		return (u8 *)h + h->directory_off + offset;
+	at = offset + (strcmp(section, "maps") ? h->store_off : 0);
+	return (u8 *)__va(PFN_PHYS(directory[at / KUP_FRAME_SIZE])) + at % KUP_FRAME_SIZE;
+}
+
+static int damage(struct notifier_block *nb, unsigned long action, void *data)
+{
+	struct kup_handover *h = __va(area);
+
+	if (h->magic != KUP_HANDOVER_MAGIC || h->self != area) {
+		pr_err("there is no sealed handover at %#lx\n", area);
+		return NOTIFY_DONE;
+	}
+	*victim(h) ^= mask;
+	pr_info("%s+%#lx damaged\n", section, offset);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block notifier = { .notifier_call = damage };
+
+static int __init kup_damage_init(void)
+{
+	return area ? register_reboot_notifier(&notifier) : -EINVAL;
+}
+
+static void __exit kup_damage_exit(void)
+{
+	unregister_reboot_notifier(&notifier);
+}
+
+module_init(kup_damage_init);
+module_exit(kup_damage_exit);
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("damages a handover, for tests");
