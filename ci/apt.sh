@@ -5,8 +5,20 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 KUP_SUITES=${KUP_SUITES:-bookworm bookworm-updates bookworm-security}
+# Whatever may have a kernel. Reading all of these lists takes long, so they have an apt root of their own: apt_all.
+KUP_ALL_SUITES=${KUP_ALL_SUITES:-bookworm bookworm-updates bookworm-security bookworm-backports
+	trixie trixie-updates trixie-security trixie-backports forky sid experimental}
 apt_root=$build/apt
+apt_types=deb
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+
+# apt_all: from here on all suites, and source packages.
+apt_all()
+{
+	KUP_SUITES=$(echo $KUP_ALL_SUITES)
+	apt_root=$build/apt-all
+	apt_types="deb deb-src"
+}
 
 # mirror LABEL: where the machine takes Debian, or Debian-Security, from.
 mirror()
@@ -14,17 +26,20 @@ mirror()
 	apt-get indextargets --format '$(LABEL) $(SITE)' | awk -v l="$1" '$1 == l { print $2; exit }'
 }
 
+# apt_sources [SUITE...]: lines for a sources.list.
 apt_sources()
 {
-	local suite main security
+	local suite main security type
 	main=$(mirror Debian)
 	security=$(mirror Debian-Security)
 	[ -n "$main" ] || die "apt knows no Debian mirror: run 'apt-get update', then see 'apt-get indextargets'"
-	for suite in $KUP_SUITES; do
-		case $suite in
-		*-security) echo "deb [signed-by=$keyring] ${security:-$main} $suite main" ;;
-		*) echo "deb [signed-by=$keyring] $main $suite main" ;;
-		esac
+	for suite in ${*:-$KUP_SUITES}; do
+		for type in $apt_types; do
+			case $suite in
+			*-security) echo "$type [signed-by=$keyring] ${security:-$main} $suite main" ;;
+			*) echo "$type [signed-by=$keyring] $main $suite main" ;;
+			esac
+		done
 	done
 }
 
@@ -54,5 +69,10 @@ apt_ready()
 	mv "$apt_root/sources.new" "$apt_root/sources.list"
 	say "reading package lists ($KUP_SUITES)"
 	in_apt apt-get -qq --error-on=any update >&2
+	rm -f "$apt_root/kernels"
 	touch "$apt_root/updated"
 }
+
+# apt_lists TYPE: "SUITE FILE" for each list that is there; TYPE is Packages or Sources. Read a file with apt_cat.
+apt_lists() { in_apt apt-get indextargets --format '$(RELEASE) $(FILENAME)' "Created-By: $1"; }
+apt_cat() { /usr/lib/apt/apt-helper cat-file "$1"; }

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# deps.sh [debug]: installs what building and testing need on Debian 12 (debug: what building kernels needs as well).
+# deps.sh [debug|toolroot]: installs what building and testing need on Debian 12 (debug: what building kernels needs as well;
+# toolroot: what makes roots for compilers that Debian 12 has not).
 # Quick, and no root needed, when nothing is missing.
 . "$(dirname "$0")/lib.sh"
 
@@ -11,6 +12,7 @@ packages="
 	qemu-system-x86 busybox-static iproute2
 "
 [ "${1:-}" != debug ] || packages="$packages flex bison bc pahole libssl-dev"
+[ "${1:-}" != toolroot ] || packages="$packages mmdebstrap"
 
 missing=
 for p in $packages; do

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # module.sh VERSION: build/module/VERSION/kup_ppp.ko, against the headers installed with that kernel, or else those of
 # Debian's archive.
+#
+# With the compiler that the kernel was built with: this machine's if it has it and can run the headers' own tools, else one
+# in a root of its own (toolroot.sh).
 . "$(dirname "$0")/lib.sh"
 
 version=$1
@@ -10,6 +13,7 @@ headers=/lib/modules/$version/build
 if [ ! -e "$headers/Makefile" ]; then
 	headers=$build/kernels/$version/headers
 	[ -e "$headers/Makefile" ] || "$top/ci/kernels.sh" get "$version" >/dev/null
+	[ -e "$headers/Makefile" ] || die "the archive has no headers for $version"
 fi
 
 farm=$build/module/$version
@@ -17,5 +21,13 @@ mkdir -p "$farm"
 cp -asfT "$top/module" "$farm/module"
 cp -asf "$top/Kbuild" "$farm/Kbuild"
 find "$farm" -xtype l -delete
-make -s -C "$headers" M="$farm" modules >"$farm/log" 2>&1 || { cat "$farm/log" >&2; die "kup_ppp.ko for $version: see $farm/log"; }
-grep -E 'warning:|WARNING:' "$farm/log" >&2 || true
+
+# Debian's kernels name it as in "x86_64-linux-gnu-gcc-14 (Debian 14.2.0-19) 14.2.0". Any other is taken to be of this machine.
+read -r compiler compiler_version < <(sed -n \
+	's/^CONFIG_CC_VERSION_TEXT="[^ ]*\(gcc-[0-9]*\) (Debian \([^)]*\)).*/\1 \2/p' "$headers/.config") || true
+in_root=()
+if [ -n "$compiler" ] && { ! command -v "$compiler" >/dev/null || ldd "$headers/scripts/basic/fixdep" 2>&1 | grep -q 'not found'; }; then
+	in_root=("$top/ci/toolroot.sh" run "$compiler" "$compiler_version")
+fi
+"${in_root[@]}" make -s -C "$headers" M="$farm" modules >"$farm/log" 2>&1 || { cat "$farm/log" >&2; die "kup_ppp.ko for $version: see $farm/log"; }
+grep -iE 'warning|skipping BTF' "$farm/log" >&2 || true
