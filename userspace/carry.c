@@ -246,12 +246,20 @@ struct json_object *kup_carry_forest(struct kup_forest *forest, int dev, const s
 		return NULL;
 	}
 	c.unix_socks = socks;
+	ret = kup_holders_read(&c.holders);
+	if (ret) {
+		kup_err_set(err, ret, "looking who holds which pipe: %s", strerror(-ret));
+		free(socks);
+		json_object_put(array);
+		return NULL;
+	}
 	c.low_pids = low_pids();
 	for (i = 0; i < forest->nr; i++) {
 		c.tree = &forest->trees[i];
 		for (j = 0; j < c.tree->nr; j++)
 			json_object_array_add(array, look(&c, &c.tree->tasks[j], dev));
 	}
+	kup_holders_free(&c.holders);
 	free(socks);
 	return array;
 }

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "criu.h"
+#include "holders.h"
 #include "sockdiag.h"
 #include "tree.h"
 
@@ -25,6 +26,7 @@ struct kup_carry {
 	const struct kup_criu *criu;
 	const struct kup_unix_sock *unix_socks;
 	size_t nr_unix;
+	struct kup_holders holders;
 	pid_t low_pids;				/* up to here the new kernel may take them itself */
 	struct json_object *files;		/* see files.h */
 	struct json_object *refused;		/* array of { pid, comm, object, why, next } */

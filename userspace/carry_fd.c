@@ -37,43 +37,26 @@ struct fd {
 };
 
 /* Somebody outside of the tree who holds the same pipe or socket: "pid 12 (cat)"; false if nobody does. */
-static bool held_outside(const struct kup_carry *c, const char *link, char *who, size_t size)
+static bool held_outside(const struct kup_carry *c, char kind, uint64_t ino, char *who, size_t size)
 {
-	struct dirent *p, *f;
-	bool found = false;
-	DIR *proc, *fds;
+	const struct kup_holder *h;
+	size_t nr = kup_holders_find(&c->holders, kind, ino, &h);
+	char comm[16];
 
-	proc = opendir("/proc");
-	while (proc && !found && (p = readdir(proc))) {
-		char path[300], other[160], comm[16];
-		ssize_t n;
-
-		if (!isdigit((unsigned char)p->d_name[0]) || kup_tree_find(c->tree, atoi(p->d_name)) || atoi(p->d_name) == getpid())
+	for (; nr; nr--, h++) {
+		if (kup_tree_find(c->tree, h->pid))
 			continue;
-		snprintf(path, sizeof(path), "/proc/%s/fd", p->d_name);
-		fds = opendir(path);
-		while (fds && !found && (f = readdir(fds))) {
-			n = readlinkat(dirfd(fds), f->d_name, other, sizeof(other) - 1);
-			if (n <= 0)
-				continue;
-			other[n] = '\0';
-			found = !strcmp(other, link);
-		}
-		if (fds)
-			closedir(fds);
-		if (found)
-			snprintf(who, size, "pid %d (%s)", atoi(p->d_name), kup_task_comm(atoi(p->d_name), comm));
+		snprintf(who, size, "pid %d (%s)", h->pid, kup_task_comm(h->pid, comm));
+		return true;
 	}
-	if (proc)
-		closedir(proc);
-	return found;
+	return false;
 }
 
 static void look_pipe(struct kup_carry *c, const struct kup_task *t, const struct fd *fd)
 {
 	char who[64];
 
-	if (held_outside(c, fd->link, who, sizeof(who)))
+	if (held_outside(c, 'p', fd->st.st_ino, who, sizeof(who)))
 		kup_refuse(c, t, fd->object, "redirect it to a file or /dev/null, or keep both in one tree",
 			   "the other end is held by %s, which isn't kept in the same tree", who);
 	else
@@ -107,15 +90,14 @@ static void look_unix(struct kup_carry *c, const struct kup_task *t, const struc
 	const struct kup_unix_sock *s = kup_unix_find(c->unix_socks, c->nr_unix, fd->st.st_ino);
 	struct sockaddr_un peer;
 	socklen_t len = sizeof(peer);
-	char link[40], who[64];
+	char who[64];
 
 	look_unix_name(c, t, fd, sock);
 	if (!s || !s->peer) {
 		kup_carried(c, "unix socket");
 		return;
 	}
-	snprintf(link, sizeof(link), "socket:[%u]", s->peer);
-	if (!held_outside(c, link, who, sizeof(who))) {
+	if (!held_outside(c, 's', s->peer, who, sizeof(who))) {
 		kup_carried(c, "unix socket");
 		return;
 	}
