@@ -5,8 +5,6 @@ BUILD	:= $(CURDIR)/build
 KVER	?= $(shell uname -r)
 PREFIX	?= /usr
 DESTDIR	?=
-# The two kernels that tests and demo run on, unless told; ci/kernels.sh turns a series into its newest version.
-SERIES	:= 6.1 6.12
 CI_CFLAGS := -O2 -g -std=gnu11 -Wall -Wextra -Werror -Wno-format-truncation
 
 export KUP_BUILD := $(BUILD)
@@ -24,6 +22,8 @@ help:
 	@echo '  check       R G  all tests; build/check.json. TESTS="abort flat" runs only these'
 	@echo '  check-debug R G  the module on debug kernels built from Debian sources (takes long)'
 	@echo '  scenario    R G  one run of any scenario: ARGS="--scenario DIR --from 6.1 --to 6.12"; ci/scenario --help'
+	@echo '  matrix      R G  memcached across all kernels of the archive, both ways; build/matrix.json. Takes long, goes on where it was;'
+	@echo '                   FROM= TO= SERIES= FLAVOURS= choose: ci/matrix.sh'
 	@echo '  clean            remove products; distclean: downloads as well'
 
 deps:
@@ -75,6 +75,9 @@ demo: deps
 check: deps
 	@ci/check.sh $(TESTS)
 
+matrix: deps
+	@FROM='$(FROM)' TO='$(TO)' SERIES='$(SERIES)' ci/matrix.sh
+
 check-debug: deps
 	@ci/deps.sh debug
 	@$(MAKE) -C ci/debug BUILD=$(BUILD) check
@@ -86,4 +89,4 @@ clean:
 distclean:
 	rm -rf $(BUILD)
 
-.PHONY: all help deps bootstub command module install bed-parts guest-parts scenario demo check check-debug clean distclean
+.PHONY: all help deps bootstub command module install bed-parts guest-parts scenario demo check matrix check-debug clean distclean

@@ -67,6 +67,7 @@ struct json_object *kup_report_new(struct json_object *plan, const struct kup_ad
 		kup_step_add(&all, steps->step[i].name, steps->step[i].begin, steps->step[i].end);
 
 	json_object_object_add(r, "from", json_object_new_string(kup_json_text(plan, "from")));
+	json_object_object_add(r, "criu", json_object_new_string(kup_json_text(plan, "criu")));
 	json_object_object_add(r, "to", json_object_new_string(kup_json_text(plan, "to")));
 	json_object_object_add(r, "blackout_ms", number(ms(freeze, resume_tsc, khz)));
 	json_object_object_add(r, "freeze_to_seal_ms", number(ms(freeze, adopted->seal_tsc, khz)));

@@ -1,0 +1,155 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# matrix.sh: switches a loaded memcached between the kernels of Debian's archive, every byte compared after each switch.
+#
+# A cell is one switch, from one kernel to another:
+#   consecutive   each kernel package of a series and the next one
+#   neighbours    the newest of each series and that of the next series
+#   extremes      the oldest kernel of all and the newest
+# and each of these backwards, in the same guest's life. In the environment:
+#   FROM=, TO=    versions or series: only cells that start or end there. Both: that one way, whatever it is
+#   SERIES=       only cells within this series
+#   FLAVOURS      of "cloud-amd64 amd64 rt-amd64"; the last is tried between neighbours only
+#   SIZE          megabytes of payload (64)
+#
+# Prints a table, writes build/matrix.json. What came of a cell is kept in build/matrix/ and is not tried again if it was good and
+# neither kernels nor sources have changed, so that an interrupted run goes on where it was. Status 0: no cell failed, and there
+# were at least as many kernels as suites.
+. "$(dirname "$0")/lib.sh"
+
+FROM=${FROM:-} TO=${TO:-} SERIES=${SERIES:-} SIZE=${SIZE:-64}
+FLAVOURS=${FLAVOURS:-cloud-amd64 amd64 rt-amd64}
+cells=$build/matrix
+mkdir -p "$cells"
+lock matrix
+
+# Each flavour's kernels, oldest first: version, suites, series, flavour.
+kernels()
+{
+	local f
+	for f in $FLAVOURS; do
+		KUP_FLAVOUR=$f "$top/ci/kernels.sh" list | awk -v f="$f" '{ print $1, $2, $3, f }'
+	done
+}
+
+# Pairs to go there and back: older, newer, kind, how many packages apart. Each once.
+plan()
+{
+	awk '
+	function pair(a, b, kind, apart) { if (a != b && !seen[a, b]++) print a, b, kind, apart }
+	function ends() {
+		if (!flavour) return
+		for (i = 2; i <= nr; i++) pair(last[i - 1], last[i], "neighbours", at[i] - at[i - 1])
+		pair(oldest, last[nr], "extremes", n - 1)
+	}
+	$4 != flavour { ends(); flavour = $4; n = nr = 0; series = ""; oldest = $1 }
+	{
+		n++
+		if ($3 != series) { nr++; series = $3 }
+		else if ($4 != "rt-amd64") pair(last[nr], $1, "consecutive", 1)
+		last[nr] = $1
+		at[nr] = n
+	}
+	END { ends() }' "$1"
+}
+
+# one VERSION|SERIES: a version of the list; a series is its newest
+one() { awk -v n="$1" '$1 == n || ($3 == n && $4 == f) { v = $1 } END { print v }' f="${FLAVOURS%% *}" "$list"; }
+
+is() { [ -z "$2" ] || [ "$1" = "$2" ] || [ "$(awk -v v="$1" '$1 == v { print $3 }' "$list")" = "$2" ]; }
+
+# Only what is asked for, a line a pair: older, newer, kind, apart, "both", "up" or "down".
+wanted()
+{
+	local a b kind apart up down
+	if [ -n "$FROM" ] && [ -n "$TO" ]; then
+		a=$(one "$FROM") b=$(one "$TO")
+		[ -n "$a" ] && [ -n "$b" ] || die "no kernel '$FROM' or no kernel '$TO' in the archive: ci/kernels.sh list"
+		echo "$a $b asked $(awk -v a="$a" -v b="$b" '$1 == a { x = NR } $1 == b { y = NR } END { print x < y ? y - x : x - y }' "$list") up"
+		return
+	fi
+	plan "$list" | while read -r a b kind apart; do
+		if [ -n "$SERIES" ]; then is "$a" "$SERIES" && is "$b" "$SERIES" || continue; fi
+		up= down=
+		if is "$a" "$FROM" && is "$b" "$TO"; then up=1; fi
+		if is "$b" "$FROM" && is "$a" "$TO"; then down=1; fi
+		case $up$down in
+		11) echo "$a $b $kind $apart both" ;;
+		1) echo "$a $b $kind $apart ${up:+up}${down:+down}" ;;
+		esac
+	done
+}
+
+cell() { echo "$cells/$1--$2.json"; }
+good() { json_holds "$(cell "$1" "$2")" ".result == \"ok\" and .inputs == \"$inputs\""; }
+
+# keep FROM TO KIND APART NR: what the run's result, in $run, says of its switch NR, or $log if there is none. It is good if it was verified and drained,
+# whatever came after, and the console of the whole life is clean.
+keep()
+{
+	jq -s --arg from "$1" --arg to "$2" --arg kind "$3" --argjson apart "$4" --argjson nr "$5" --arg inputs "$inputs" \
+		--arg log "$(grep -v '^make' "$log" | tail -1)" '
+		(.[0] // {}) as $r | ($r.switches // [])[$nr] as $s |
+		(if ($r.ok or ($s.status.state? == "idle" and ($r.console // 0) == 0)) and $s then "ok" else "failed" end) as $result |
+		{$from, $to, $kind, $apart, $result, blackout_ms: $s.blackout_ms, gap_ms: $s.gap_ms, frames: $s.frames,
+		 extents: $s.extents, criu: $s.report.criu, criu_bytes: $s.criu_bytes, bytes: $r.verify.bytes,
+		 why: (if $result == "ok" then null else $r.why // $log end), run: $r.run, $inputs}' \
+		"$run" >"$(cell "$1" "$2").new" && mv "$(cell "$1" "$2").new" "$(cell "$1" "$2")"
+	show "$(cell "$1" "$2")"
+}
+
+show()
+{
+	jq -r '[.from, .to, .apart, .result, .blackout_ms // "-", .extents // "-", .why // ""] | @tsv' "$1" |
+		awk -F'\t' '{ printf "%-32s %-32s %5s  %-6s %11s %8s  %.90s\n", $1, $2, $3, $4, $5, $6, $7 }'
+}
+
+list=$cells/kernels
+kernels >"$list"
+nr=$(wc -l <"$list")
+suites=$(awk '{ n = split($2, s, ","); for (i = 1; i <= n; i++) print s[i] }' "$list" | sort -u | wc -l)
+asked=$(. "$top/ci/apt.sh"; echo ${KUP_ALL_SUITES:-$KUP_SUITES} | wc -w)
+say "$nr kernels in $suites suites of the $asked asked"
+wanted >"$cells/wanted"
+[ -s "$cells/wanted" ] || die "nothing to do for FROM='$FROM' TO='$TO' SERIES='$SERIES'"
+
+# What a result depends on, besides the kernels.
+inputs=$(cd "$top" && find module bootstub userspace Kbuild ci/bed ci/guest ci/client ci/scenarios/memcached ci/scenario \
+	-type f ! -path '*/tests/*' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16)-$SIZE
+
+printf '%-32s %-32s %5s  %-6s %11s %8s\n' from to apart result blackout/ms extents
+run=$cells/run.json
+files=()
+failed=0
+mapfile -t pairs <"$cells/wanted"
+for i in "${!pairs[@]}"; do
+	read -r a b kind apart ways <<<"${pairs[i]}"
+	[ "$ways" != down ] || { read -r a b <<<"$b $a"; ways=up; }
+	files+=("$(cell "$a" "$b")")
+	[ "$ways" != both ] || files+=("$(cell "$b" "$a")")
+	if good "$a" "$b" && { [ "$ways" != both ] || good "$b" "$a"; }; then
+		show "$(cell "$a" "$b")"
+		[ "$ways" != both ] || show "$(cell "$b" "$a")"
+		continue
+	fi
+	for k in "$a" "$b"; do [ -e "$build/kernels/$k/done" ] || touch "$cells/fetched-$k"; done
+	rm -f "$run"
+	back= log=$cells/$a--$b.log
+	[ "$ways" != both ] || back=,$a
+	"$top/ci/scenario" --scenario memcached --from "$a" --to "$b$back" --size "$SIZE" --quiet --limit 600 --json "$run" \
+		>/dev/null 2>"$log" || true
+	[ -e "$run" ] || : >"$run"
+	keep "$a" "$b" "$kind" "$apart" 0
+	[ "$ways" != both ] || keep "$b" "$a" "$kind" "$apart" 1
+	# A kernel that was fetched for this only makes room again after its last pair.
+	for k in "$a" "$b"; do
+		if [ -e "$cells/fetched-$k" ] && ! printf '%s\n' "${pairs[@]:i+1}" | grep -qF -- "$k "; then
+			rm -rf "${build:?}/kernels/$k" "$cells/fetched-$k"
+		fi
+	done
+done
+jq -s . "${files[@]}" >"$build/matrix.json"
+failed=$(jq '[.[] | select(.result != "ok")] | length' "$build/matrix.json")
+echo "$(jq length "$build/matrix.json") cells, $failed failed; $nr kernels; build/matrix.json"
+if [ "$nr" -lt "$asked" ]; then die "$nr kernels in $asked suites: the archive was not read whole"; fi
+[ "$failed" = 0 ]
