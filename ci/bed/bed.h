@@ -25,7 +25,7 @@ struct options {
 	const char *busybox;
 	char **kernel;		/* the first, then one for each switch */
 	int nr_kernels;
-	unsigned int mem, cpus, size;	/* MiB, count, MiB of payload */
+	unsigned int mem, cpus, nodes, size;	/* MiB, count, of NUMA, MiB of payload */
 	const char *cpu;
 	const char *append;	/* for the first kernel's command line */
 	/* Of the first, second, ... switch; the last one given counts for all that follow. */

@@ -16,7 +16,7 @@
 #include "bed.h"
 
 struct bed bed = {
-	.o = { .cpu = "max,la57=off,erms=off,fsrm=off", .mem = 1024, .cpus = 1, .size = 64, .limit = 900, .name = "scenario" },
+	.o = { .cpu = "max,la57=off,erms=off,fsrm=off", .mem = 1024, .cpus = 1, .nodes = 1, .size = 64, .limit = 900, .name = "scenario" },
 	.to_client = -1,
 	.restore = -1,
 };
@@ -136,12 +136,12 @@ static void each(const char **list, int *nr)
 
 static void options(int argc, char **argv)
 {
-	enum { SCENARIO = 256, IMAGES, RUN, BUSYBOX, KERNEL, MEM, CPUS, SIZE, CPU, APPEND, SWITCH_ARGS, STAY, LOSE, PLAIN, END, HOLD_DRAIN, ICOUNT, VERIFY_LAST,
+	enum { SCENARIO = 256, IMAGES, RUN, BUSYBOX, KERNEL, MEM, CPUS, NODES, SIZE, CPU, APPEND, SWITCH_ARGS, STAY, LOSE, PLAIN, END, HOLD_DRAIN, ICOUNT, VERIFY_LAST,
 	       TABLE, QUIET, JSON, NAME, LIMIT };
 	static const struct option all[] = {
 		{ "scenario", 1, NULL, SCENARIO }, { "images", 1, NULL, IMAGES },   { "run", 1, NULL, RUN },
 		{ "busybox", 1, NULL, BUSYBOX },   { "kernel", 1, NULL, KERNEL },   { "mem", 1, NULL, MEM },
-		{ "cpus", 1, NULL, CPUS },	   { "size", 1, NULL, SIZE },	    { "cpu", 1, NULL, CPU },
+		{ "cpus", 1, NULL, CPUS }, { "nodes", 1, NULL, NODES },	   { "size", 1, NULL, SIZE },	    { "cpu", 1, NULL, CPU },
 		{ "append", 1, NULL, APPEND },	   { "switch-args", 1, NULL, SWITCH_ARGS },
 		{ "stay", 1, NULL, STAY },	   { "lose", 1, NULL, LOSE },	    { "hold-drain", 0, NULL, HOLD_DRAIN },
 		{ "verify-last", 0, NULL, VERIFY_LAST }, { "icount", 0, NULL, ICOUNT },
@@ -162,6 +162,7 @@ static void options(int argc, char **argv)
 		case KERNEL: o->kernel[o->nr_kernels++] = optarg; break;
 		case MEM: o->mem = atoi(optarg); break;
 		case CPUS: o->cpus = atoi(optarg); break;
+		case NODES: o->nodes = atoi(optarg); break;
 		case SIZE: o->size = atoi(optarg); break;
 		case CPU: o->cpu = optarg; break;
 		case APPEND: o->append = optarg; break;
@@ -181,7 +182,8 @@ static void options(int argc, char **argv)
 		default: exit(2);
 		}
 	}
-	if (optind != argc || !o->scenario || !o->images || !o->run || !o->busybox || !o->nr_kernels) {
+	if (optind != argc || !o->scenario || !o->images || !o->run || !o->busybox || !o->nr_kernels ||
+	    o->nodes < 1 || o->nodes > 8 || o->nodes > o->cpus || o->mem % o->nodes) {
 		fputs("bed: see ci/scenario --help\n", stderr);
 		exit(2);
 	}

@@ -37,16 +37,31 @@ void qemu_start(int tap)
 	fcntl(control[0], F_SETFD, FD_CLOEXEC);
 	err = open(text("%s/qemu.log", bed.o.run), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
-	char *argv[] = {
-		QEMU, "-accel", "tcg,thread=single", "-cpu", (char *)bed.o.cpu, "-smp", text("%u", bed.o.cpus),
+	char *argv[64] = {
+		QEMU, "-accel", "tcg,thread=single", "-cpu", (char *)bed.o.cpu, "-smp", text("%u,sockets=%u", bed.o.cpus, bed.o.nodes),
 		"-m", text("%uM", bed.o.mem), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-chardev", text("file,id=console,path=/dev/fd/%d", console[1]), "-serial", "chardev:console",
 		"-chardev", "stdio,id=control,signal=off", "-serial", "chardev:control",
 		"-netdev", text("tap,id=net,fd=%d", tap), "-device", "virtio-net-pci,netdev=net,romfile=,mac=52:54:00:00:00:02",
 		"-kernel", text("%s/%s/vmlinuz", bed.o.images, first), "-initrd", text("%s/%s/initrd", bed.o.images, first),
 		"-append", text("console=ttyS0 %s", bed.o.append ?: ""),
-		bed.o.icount ? "-icount" : NULL, "shift=0", NULL,
 	};
+	int n = 0;
+
+	while (argv[n])
+		n++;
+	if (bed.o.icount) {
+		argv[n++] = "-icount";
+		argv[n++] = "shift=0";
+	}
+	/* As many sockets, with the same share of memory and CPUs each. */
+	for (unsigned int i = 0; bed.o.nodes > 1 && i < bed.o.nodes; i++) {
+		argv[n++] = "-object";
+		argv[n++] = text("memory-backend-ram,id=node%u,size=%uM", i, bed.o.mem / bed.o.nodes);
+		argv[n++] = "-numa";
+		argv[n++] = text("node,nodeid=%u,memdev=node%u,cpus=%u-%u", i, i, bed.o.cpus * i / bed.o.nodes,
+				 bed.o.cpus * (i + 1) / bed.o.nodes - 1);
+	}
 
 	bed.qemu = spawn(argv, control[1], control[1], err);
 	close(control[1]);
