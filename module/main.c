@@ -9,6 +9,7 @@
 #include <linux/module.h>
 #include <linux/security.h>
 #include <linux/uaccess.h>
+#include <asm/tsc.h>
 
 #include "compat/compat.h"
 #include "kup.h"
@@ -63,6 +64,7 @@ static int do_status(union argument *arg)
 	st->size = sizeof(*st);
 	st->state = kup.state;
 	st->stub_state = kup.stub_state;
+	st->tsc_khz = check_tsc_unstable() ? 0 : tsc_khz;
 	st->store_size = kup_store_size();
 	strscpy(st->hook, kup_hook_name(), sizeof(st->hook));
 	strscpy(st->refused, kup.refused, sizeof(st->refused));

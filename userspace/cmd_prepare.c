@@ -17,11 +17,22 @@
 
 static void explain(struct json_object *p)
 {
+	struct json_object *profile = json_object_object_get(p, "profile");
+	size_t i;
+
 	printf("loaded by   kexec --type=elf-x86_64 --args-linux -c -l, confined to the window\n"
 	       "patched     call of setup_arch(): the boot stub first reserves what the handover at 0x%llx lists\n"
 	       "window      the memory that the jump overwrites; the module holds it, nobody's page is in it\n"
 	       "arguments   of the running kernel, without its boot loader's, then --append, then kup_ppp.area\n"
+	       "            and the boot profile's\n"
 	       "criu        has probed this kernel; it keeps what it found in /run/criu.kdat\n", kup_json_int(p, "area"));
+	printf("boot profile\n");
+	for (i = 0; i < json_object_array_length(profile); i++) {
+		struct json_object *o = json_object_array_get_idx(profile, i);
+
+		printf("  %-13s %-4s%s\n", kup_json_text(o, "item"), kup_json_int(o, "used") ? "used" : "off", kup_json_text(o, "words"));
+		printf("  %-13s     %s\n", "", kup_json_text(o, "why"));
+	}
 }
 
 int cmd_prepare(const struct kup_opts *opts, int argc, char **argv, struct kup_err *err)

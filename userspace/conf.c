@@ -20,9 +20,20 @@ static int replace(char **field, const char *value)
 	return 0;
 }
 
+static int join(char **field, const char *value)
+{
+	char *joined;
+
+	if (asprintf(&joined, "%s%s%s", *field ?: "", *field ? " " : "", value) < 0)
+		return -ENOMEM;
+	free(*field);
+	*field = joined;
+	return 0;
+}
+
 int kup_conf_set(struct kup_conf *conf, const char *key, const char *value)
 {
-	char *joined, **more;
+	char **more;
 
 	if (!strcmp(key, "kernel"))
 		return replace(&conf->kernel, value);
@@ -30,13 +41,10 @@ int kup_conf_set(struct kup_conf *conf, const char *key, const char *value)
 		return replace(&conf->initrd, value);
 	if (!strcmp(key, "criu"))
 		return replace(&conf->criu, value);
-	if (!strcmp(key, "append")) {
-		if (asprintf(&joined, "%s%s%s", conf->append ?: "", conf->append ? " " : "", value) < 0)
-			return -ENOMEM;
-		free(conf->append);
-		conf->append = joined;
-		return 0;
-	}
+	if (!strcmp(key, "append"))
+		return join(&conf->append, value);
+	if (!strcmp(key, "profile-off"))
+		return join(&conf->profile_off, value);
 	if (!strcmp(key, "target")) {
 		more = realloc(conf->targets, (conf->nr_targets + 1) * sizeof(*more));
 		if (!more)
@@ -59,6 +67,8 @@ int kup_conf_option(struct kup_conf *conf, int option, const char *value)
 		return kup_conf_set(conf, "append", value);
 	case 'c':
 		return kup_conf_set(conf, "criu", value);
+	case 'p':
+		return kup_conf_set(conf, "profile-off", value);
 	default:
 		return -EINVAL;
 	}
@@ -101,7 +111,7 @@ static int read_one(const char *path, struct kup_conf *conf, struct kup_err *err
 		ret = kup_conf_set(conf, kup_trim(line), kup_trim(eq + 1));
 		if (ret == -EINVAL) {
 			kup_err_set(err, ret, "%s:%d: unknown key `%s`", path, nr, kup_trim(line));
-			kup_err_next(err, "known: target, kernel, initrd, append, criu");
+			kup_err_next(err, "known: target, kernel, initrd, append, criu, profile-off");
 		}
 	}
 	free(text);
@@ -137,5 +147,6 @@ void kup_conf_free(struct kup_conf *conf)
 	free(conf->initrd);
 	free(conf->append);
 	free(conf->criu);
+	free(conf->profile_off);
 	*conf = (struct kup_conf){ 0 };
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * /etc/kup-ppp.conf and /etc/kup-ppp.conf.d/\*.conf, in the order of their names: lines `key = value`, `#` starts a comment.
- * `target` and `append` may be given several times and add up; of any other key the last one counts.
+ * `target`, `append` and `profile-off` may be given several times and add up; of any other key the last one counts.
  */
 #ifndef KUP_CONF_H
 #define KUP_CONF_H
@@ -19,6 +19,7 @@ struct kup_conf {
 	char *initrd;
 	char *append;		/* joined by blanks */
 	char *criu;		/* program; "criu" if not set */
+	char *profile_off;	/* items of the boot profile not to use, joined by blanks */
 };
 
 /**
@@ -35,6 +36,7 @@ void kup_conf_free(struct kup_conf *conf);
 	{ "kernel", required_argument, NULL, 'k' },			\
 	{ "initrd", required_argument, NULL, 'i' },			\
 	{ "append", required_argument, NULL, 'a' },			\
+	{ "profile-off", required_argument, NULL, 'p' },		\
 	{ "criu", required_argument, NULL, 'c' }
 
 /**

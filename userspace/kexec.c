@@ -12,6 +12,8 @@
 #include "kexec.h"
 #include "util.h"
 
+/* From here on a command line is a switch's own, and the next one leaves it out. */
+#define OURS " kup_ppp.area="
 #define CMDLINE_MAX 2048	/* COMMAND_LINE_SIZE of x86, the final NUL included */
 
 static bool has_word(const char *text, const char *word)
@@ -30,7 +32,7 @@ static bool has_word(const char *text, const char *word)
 /* Words of @text that @out lacks; a quoted value stays one word. Returns false if there is no room. */
 static bool add_words(char *out, size_t size, const char *text)
 {
-	static const char *const drop[] = { "BOOT_IMAGE=", "initrd=", "kup_ppp." };
+	static const char *const drop[] = { "BOOT_IMAGE=", "initrd=" };
 	const char *p = text;
 
 	while (*p) {
@@ -57,27 +59,42 @@ static bool add_words(char *out, size_t size, const char *text)
 	return true;
 }
 
-char *kup_kexec_cmdline(uint64_t area, const char *append, struct kup_err *err)
+static int too_long(struct kup_err *err)
 {
-	char *old = kup_slurp("/proc/cmdline", NULL), *out = calloc(1, CMDLINE_MAX);
-	char param[48];
-	size_t room;
+	kup_err_set(err, -E2BIG, "the new kernel's command line is longer than %d bytes", CMDLINE_MAX - 1);
+	kup_err_next(err, "shorten --append or `append` in the configuration");
+	return -E2BIG;
+}
 
-	snprintf(param, sizeof(param), " kup_ppp.area=0x%llx", (unsigned long long)area);
-	room = CMDLINE_MAX - strlen(param);
-	if (!old || !out || !add_words(out, room, old) || !add_words(out, room, append ?: "")) {
-		kup_err_set(err, -E2BIG, "the new kernel's command line is longer than %d bytes", CMDLINE_MAX - 1);
-		kup_err_next(err, "shorten --append or `append` in the configuration");
+char *kup_kexec_cmdline(const char *append, struct kup_err *err)
+{
+	char *old = kup_slurp("/proc/cmdline", NULL), *out = calloc(1, CMDLINE_MAX), *ours;
+
+	ours = old ? strstr(old, OURS) : NULL;
+	if (ours)
+		*ours = '\0';
+	if (!old || !out || !add_words(out, CMDLINE_MAX, old) || !add_words(out, CMDLINE_MAX, append ?: "")) {
+		too_long(err);
 		free(out);
 		out = NULL;
-	} else {
-		strcat(out, param + (out[0] ? 0 : 1));
 	}
 	free(old);
 	return out;
 }
 
-int kup_kexec_load(int elf, const char *initrd, const char *cmdline, uint64_t base, uint64_t size, struct kup_err *err)
+int kup_kexec_cmdline_add(char *cmdline, uint64_t area, const struct kup_profile *profile, struct kup_err *err)
+{
+	size_t len = strlen(cmdline), i;
+
+	len += snprintf(cmdline + len, CMDLINE_MAX - len, OURS "0x%llx", (unsigned long long)area);
+	for (i = 0; i < KUP_PROFILE_ITEMS && len < CMDLINE_MAX; i++)
+		if (!profile->item[i].off && profile->item[i].words[0])
+			len += snprintf(cmdline + len, CMDLINE_MAX - len, " %s", profile->item[i].words);
+	return len < CMDLINE_MAX ? 0 : too_long(err);
+}
+
+int kup_kexec_load(int elf, const char *initrd, const char *cmdline, uint64_t base, uint64_t size, bool checks,
+		   struct kup_err *err)
 {
 	char file[32], min[40], max[40], out[4096];
 	char *ird = NULL, *cmd = NULL;
@@ -91,7 +108,7 @@ int kup_kexec_load(int elf, const char *initrd, const char *cmdline, uint64_t ba
 	snprintf(max, sizeof(max), "--mem-max=0x%llx", (unsigned long long)(base + size - 1));
 	ret = -ENOMEM;
 	if (asprintf(&ird, "--initrd=%s", initrd) >= 0 && asprintf(&cmd, "--command-line=%s", cmdline) >= 0) {
-		char *argv[] = { "kexec", "--type=elf-x86_64", "--args-linux", "-c", "-l", file, min, max, ird, cmd, NULL };
+		char *argv[] = { "kexec", "--type=elf-x86_64", "--args-linux", "-c", "-l", file, min, max, ird, cmd, checks ? NULL : "--no-checks", NULL };
 
 		ret = kup_run(argv, out, sizeof(out));
 	}

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "err.h"
+#include "profile.h"
 
 /*
  * kexec-tools puts an initrd for a kernel without a bzImage header below this, whatever --mem-max says; and its own
@@ -16,24 +17,33 @@
 #define KUP_KEXEC_LOW_ROOM	(2ull << 20)
 
 /**
- * kup_kexec_cmdline - the command line of the new kernel
- * @area: goes in as kup_ppp.area=
+ * kup_kexec_cmdline - the command line of the new kernel, as the user wants it
  * @append: added if it isn't there yet, word by word; may be NULL
  *
  * It is that of the running kernel, without what its boot loader and an earlier switch put there.
  *
  * Return: a string to free(), or NULL; @err says whether it is too long.
  */
-char *kup_kexec_cmdline(uint64_t area, const char *append, struct kup_err *err);
+char *kup_kexec_cmdline(const char *append, struct kup_err *err);
+
+/**
+ * kup_kexec_cmdline_add - what is for this one switch: kup_ppp.area=, then the words of the profile
+ * @cmdline: of kup_kexec_cmdline()
+ *
+ * Return: 0 or -E2BIG and @err.
+ */
+int kup_kexec_cmdline_add(char *cmdline, uint64_t area, const struct kup_profile *profile, struct kup_err *err);
 
 /**
  * kup_kexec_load - load an ELF kernel into a window of physical memory
  * @elf: an open file
  * @base, @size: the window
+ * @checks: have it hashed once more at the jump
  *
  * Return: 0 or a negative errno; the error has what kexec said.
  */
-int kup_kexec_load(int elf, const char *initrd, const char *cmdline, uint64_t base, uint64_t size, struct kup_err *err);
+int kup_kexec_load(int elf, const char *initrd, const char *cmdline, uint64_t base, uint64_t size, bool checks,
+		   struct kup_err *err);
 
 void kup_kexec_unload(void);
 bool kup_kexec_loaded(void);

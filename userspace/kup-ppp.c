@@ -13,7 +13,7 @@
 #include "kup.h"
 #include "util.h"
 
-#define CONF_USAGE "[--kernel VMLINUZ] [--initrd FILE] [--append ARGS] [--criu PROGRAM]"
+#define CONF_USAGE "[--kernel VMLINUZ] [--initrd FILE] [--append ARGS] [--profile-off ITEM] [--criu PROGRAM]"
 
 static const struct verb {
 	const char *name;

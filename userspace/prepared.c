@@ -26,6 +26,7 @@
 #include "kexec.h"
 #include "kup.h"
 #include "prepared.h"
+#include "profile.h"
 #include "util.h"
 
 #define PREPARED_FILE	KUP_RUN_DIR "/prepared.json"
@@ -62,9 +63,9 @@ static char *make_key(const struct kup_conf *conf, const struct kup_kernel *k, u
 			return NULL;
 		}
 	*initrd_size = st[1].st_size;
-	if (asprintf(&key, "%s %lld %lld.%ld %s %lld %lld.%ld %s", k->vmlinuz, (long long)st[0].st_size,
+	if (asprintf(&key, "%s %lld %lld.%ld %s %lld %lld.%ld %s/%s", k->vmlinuz, (long long)st[0].st_size,
 		     (long long)st[0].st_mtim.tv_sec, st[0].st_mtim.tv_nsec, k->initrd, (long long)st[1].st_size,
-		     (long long)st[1].st_mtim.tv_sec, st[1].st_mtim.tv_nsec, conf->append ?: "") < 0)
+		     (long long)st[1].st_mtim.tv_sec, st[1].st_mtim.tv_nsec, conf->append ?: "", conf->profile_off ?: "") < 0)
 		return NULL;
 	return key;
 }
@@ -91,7 +92,7 @@ struct json_object *kup_prepared_for(int dev, const struct kup_conf *conf, const
 }
 
 static int load(const struct kup_kernel *k, struct kup_image *img, const struct kup_prepare *p, const char *cmdline,
-		struct kup_steps *steps, struct kup_err *err)
+		bool checks, struct kup_steps *steps, struct kup_err *err)
 {
 	const struct kup_patch patch = {
 		.area = p->area,
@@ -108,10 +109,32 @@ static int load(const struct kup_kernel *k, struct kup_image *img, const struct 
 	ret = kup_image_write_patched(img, &patch, fd, err);
 	if (!ret) {
 		kup_step_begin(steps, "load");
-		ret = kup_kexec_load(fd, k->initrd, cmdline, p->window_base, p->window_size, err);
+		ret = kup_kexec_load(fd, k->initrd, cmdline, p->window_base, p->window_size, checks, err);
 	}
 	close(fd);
 	return ret;
+}
+
+/* The command line, and the profile that fits it and this machine. */
+static char *arguments(const struct kup_conf *conf, uint64_t area, uint32_t tsc_khz, struct kup_profile *profile, struct kup_err *err)
+{
+	char *cmdline = kup_kexec_cmdline(conf->append, err);
+	char *clocksource = kup_slurp("/sys/devices/system/clocksource/clocksource0/current_clocksource", NULL);
+	char *fips = kup_slurp("/proc/sys/crypto/fips_enabled", NULL);
+	const struct kup_profile_facts facts = {
+		.cmdline = cmdline ?: "",
+		.clocksource = clocksource ? kup_trim(clocksource) : "",
+		.tsc_khz = tsc_khz,
+		.fips = fips && fips[0] == '1',
+	};
+
+	if (cmdline && (kup_profile_make(&facts, conf->profile_off, profile, err) || kup_kexec_cmdline_add(cmdline, area, profile, err))) {
+		free(cmdline);
+		cmdline = NULL;
+	}
+	free(clocksource);
+	free(fips);
+	return cmdline;
 }
 
 static void remember(struct json_object *o, const char *key, const char *value)
@@ -125,6 +148,7 @@ int kup_prepare(int dev, const struct kup_conf *conf, const struct kup_kernel *k
 	struct kup_prepare p = { .window_limit = KUP_KEXEC_LIMIT };
 	struct kup_image *opened = NULL;
 	const struct kup_image_info *info;
+	struct kup_profile profile;
 	char *key, *cmdline = NULL;
 	struct json_object *o;
 	struct kup_status st;
@@ -168,8 +192,8 @@ int kup_prepare(int dev, const struct kup_conf *conf, const struct kup_kernel *k
 	ret = kup_device_prepare(dev, &p, err);
 	if (ret)
 		goto out_image;
-	cmdline = kup_kexec_cmdline(p.area, conf->append, err);
-	ret = cmdline ? load(kernel, img, &p, cmdline, steps, err) : -E2BIG;
+	cmdline = arguments(conf, p.area, st.tsc_khz, &profile, err);
+	ret = cmdline ? load(kernel, img, &p, cmdline, !kup_profile_has(&profile, "integrity"), steps, err) : -EINVAL;
 	if (ret)
 		goto err_abort;
 	kup_step_begin(steps, "warm-criu");
@@ -185,6 +209,7 @@ int kup_prepare(int dev, const struct kup_conf *conf, const struct kup_kernel *k
 	remember(o, "append", conf->append);
 	remember(o, "release", info->release);
 	remember(o, "cmdline", cmdline);
+	json_object_object_add(o, "profile", kup_profile_to_json(&profile));
 	json_object_object_add(o, "area", json_object_new_uint64(p.area));
 	json_object_object_add(o, "window_base", json_object_new_uint64(p.window_base));
 	json_object_object_add(o, "window_size", json_object_new_uint64(p.window_size));

@@ -16,10 +16,10 @@ struct kup_image;
 /**
  * kup_prepare - have the new kernel loaded into a window, next to a handover area
  * @dev: the module's device, in state IDLE or PREPARED
- * @conf: kernel, initrd, append and criu count
+ * @conf: kernel, initrd, append, criu and profile_off count
  * @img: the kernel's image if it is open already, else NULL
  * @steps: what was done is added; nothing if it was prepared before for the same files and options
- * @result: out, what is remembered; to json_object_put(). Its fields: key, kernel, initrd, append, release, cmdline, area,
+ * @result: out, what is remembered; to json_object_put(). Its fields: key, kernel, initrd, append, release, cmdline, profile, area,
  *	window_base, window_size, steps
  *
  * If it was prepared otherwise, that is undone first. Nothing stays prepared on failure.

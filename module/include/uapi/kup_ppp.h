@@ -205,7 +205,7 @@ struct kup_status {
 	__u32 state;		/* enum kup_state */
 	__u32 stub_state;	/* of the last ADOPT tried */
 	__u32 nr_mms;
-	__u32 zero;
+	__u32 tsc_khz;		/* rate of the TSC; 0: this kernel does not trust it */
 	__u64 window_base, window_size, area;
 	__u64 preserved_pages, preserved_huge;	/* old side */
 	__u64 faulted_back;	/* old side: pages that somebody looked at while preserved; CRIU may have copied them as well */
