@@ -42,6 +42,7 @@ int main(void)
 	} else {
 		network_up();
 	}
+	load_modules("/etc/kup-bed/modules-late");
 	agent_ready(begin, restore);
 	agent_serve();
 }

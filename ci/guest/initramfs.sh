@@ -20,14 +20,35 @@ shift 2
 
 base_packages="busybox-static kexec-tools criu
 	libelf1 libbpf1 libjson-c5 libzstd1 liblz4-1 liblzma5 zlib1g libbz2-1.0 liblzo2-2"
-# Of each kernel: the network card, what CRIU asks sockets with, and what it locks the network with.
-modules="virtio_pci virtio_net nf_tables nfnetlink inet_diag tcp_diag udp_diag unix_diag packet_diag netlink_diag raw_diag
-	af_packet_diag veth tun"
+# Of each kernel: the network card, and what CRIU closes the network with; before a restore.
+modules="virtio_pci virtio_net nf_tables nfnetlink"
+# What CRIU asks sockets with: for a dump, so they are loaded when the restored applications run. Verifying a module's signature
+# takes longer than all of seal and adopt. A newer CRIU asks all of it of any kernel before it starts.
+late="inet_diag tcp_diag udp_diag unix_diag packet_diag netlink_diag raw_diag af_packet_diag veth tun"
+[ -z "$criu_suite" ] || modules="$modules $late" late=
 
 # Lines of a file of the scenario, without comments.
 entries() { [ ! -e "$scenario/$1" ] || sed 's/#.*//' "$scenario/$1" | xargs -rn1; }
 
 archive() { (cd "$1" && find . -print0 | sort -z | cpio --quiet -0 -o -H newc -R 0:0); }
+
+# put_modules NAME...: with all that they need, from $kernel into $part; prints where they are, in the order of loading.
+put_modules()
+{
+	for m; do
+		# "builtin NAME" and unknown names (built in, or of another series) give no line.
+		modprobe -d "$kernel/root" -S "$version" --show-depends "$m" 2>/dev/null | sed -n 's/^insmod \([^ ]*\).*/\1/p' || true
+	done | awk '!seen[$0]++' | while IFS= read -r file; do
+		rel=${file#"$kernel/root"}
+		rel=/usr/lib/modules/${rel#*/modules/}
+		case $rel in
+		*.xz) rel=${rel%.xz}; mkdir -p "$part${rel%/*}"; xz -dc "$file" >"$part$rel" ;;
+		*.zst) rel=${rel%.zst}; mkdir -p "$part${rel%/*}"; zstd -qdc "$file" >"$part$rel" ;;
+		*) mkdir -p "$part${rel%/*}"; cp "$file" "$part$rel" ;;
+		esac
+		echo "$rel"
+	done
+}
 
 tree=$out/tree
 rm -rf "$tree"
@@ -74,19 +95,10 @@ for version; do
 	part=$dir/part
 	rm -rf "$part"
 	mkdir -p "$part"/{root,etc/kup-bed} "$part/usr/lib/modules/$version"
-	for m in $modules $(entries modules); do
-		# "builtin NAME" and unknown names (built in, or of another series) give no line.
-		modprobe -d "$kernel/root" -S "$version" --show-depends "$m" 2>/dev/null | sed -n 's/^insmod \([^ ]*\).*/\1/p' || true
-	done | awk '!seen[$0]++' | while IFS= read -r file; do
-		rel=${file#"$kernel/root"}
-		rel=/usr/lib/modules/${rel#*/modules/}
-		case $rel in
-		*.xz) rel=${rel%.xz}; mkdir -p "$part${rel%/*}"; xz -dc "$file" >"$part$rel" ;;
-		*.zst) rel=${rel%.zst}; mkdir -p "$part${rel%/*}"; zstd -qdc "$file" >"$part$rel" ;;
-		*) mkdir -p "$part${rel%/*}"; cp "$file" "$part$rel" ;;
-		esac
-		echo "$rel"
-	done >"$part/etc/kup-bed/modules"
+	# shellcheck disable=SC2046
+	put_modules $modules $(entries modules) >"$part/etc/kup-bed/modules"
+	# shellcheck disable=SC2086
+	put_modules $late >"$part/etc/kup-bed/modules-late"
 	mkdir -p "$part/usr/lib/modules/$version/extra"
 	for ko in kup_ppp kup_fake kup_damage; do
 		[ -e "$build/module/$version/$ko.ko" ] || continue
