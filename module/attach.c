@@ -195,7 +195,7 @@ static u64 zap_present(struct mm_struct *mm, const struct kup_chunk *c, u32 *pfn
 			n++;
 		present = count_present(mm, pmd, addr, n);
 		if (present)
-			zap_page_range_single(vma, addr, n * PAGE_SIZE, NULL);
+			kup_compat_zap(vma, addr, n * PAGE_SIZE);
 		zapped += present;
 	}
 	return zapped;

@@ -82,10 +82,11 @@ static void drop_frame(struct page *page)
 	atomic64_inc(&kup_new.dropped);
 }
 
-static void charge(struct page *page, struct mm_struct *mm)
+/* To the memcg that kup_bind_chunk() has made the active one: the process may move to another meanwhile. */
+static void charge(struct page *page)
 {
 	/* Without __GFP_DIRECT_RECLAIM it never sleeps, with __GFP_NOFAIL it goes over the limit. */
-	WARN_ON_ONCE(mem_cgroup_charge(page_folio(page), mm, __GFP_NOFAIL));
+	WARN_ON_ONCE(mem_cgroup_charge(page_folio(page), NULL, __GFP_NOFAIL));
 	__SetPageUptodate(page);
 }
 
@@ -97,7 +98,7 @@ static bool bind_huge(struct mm_struct *mm, unsigned long addr, pmd_t *pmd, pgta
 	spinlock_t *ptl;
 	int i;
 
-	if (!vma || addr + KUP_CHUNK_SIZE > vma->vm_end || !has_transparent_hugepage())
+	if (!vma || addr + KUP_CHUNK_SIZE > vma->vm_end || !has_transparent_hugepage() || kup_compat_thp_prepare())
 		return false;
 	ptl = pmd_lock(mm, pmd);
 	if (!pmd_none(*pmd)) {
@@ -111,7 +112,7 @@ static bool bind_huge(struct mm_struct *mm, unsigned long addr, pmd_t *pmd, pgta
 	}
 	kup_compat_make_thp(page);
 	adjust_managed_page_count(page, HPAGE_PMD_NR);
-	charge(page, mm);
+	charge(page);
 	kup_compat_add_new_anon_rmap(page, vma, addr);
 	folio_add_lru_vma(page_folio(page), vma);
 	pgtable_trans_huge_deposit(mm, pmd, *table);
@@ -155,7 +156,7 @@ static void ready_frames(struct mm_struct *mm, unsigned long addr, u32 *pfns)
 		}
 		ClearPageReserved(page);
 		managed_add(&managed, page, 1);
-		charge(page, mm);
+		charge(page);
 	}
 	managed_flush(&managed);
 }

@@ -3,7 +3,7 @@
  * How faults, and the few other paths that look at page tables without a fault, are caught.
  *
  *   handle_mm_fault        a preserved page has no entry: answer before the kernel would give a zero page
- *   do_madvise             DONTNEED, FREE, COLLAPSE ... would skip a page that is not there, and it would come back later
+ *   do_madvise, vector_madvise  DONTNEED, FREE, COLLAPSE ... would skip a page that is not there, and it would come back later
  *   do_coredump            holes are not dumped
  *   prctl                  khugepaged would fill holes; it stays away only as long as THP is disabled for the mm
  *   userfaultfd_ioctl      UFFDIO_COPY and its like fill holes; so nothing is left unbound before a range is registered
@@ -168,15 +168,33 @@ static bool advice_only(int behavior)
 	}
 }
 
-static __used long on_madvise(struct mm_struct *mm, unsigned long start, size_t len, int behavior)
+static int touch_advised(struct mm_struct *mm, unsigned long start, size_t len)
 {
 	unsigned long end;
-	int err = 0;
 
 	start = untagged_addr(start);
 	end = start + PAGE_ALIGN(len);
-	if (end > start && !advice_only(behavior))
-		err = touch(mm, start, end);
+	return end > start ? touch(mm, start, end) : 0;
+}
+
+static __used long on_madvise(struct mm_struct *mm, unsigned long start, size_t len, int behavior)
+{
+	int err = advice_only(behavior) ? 0 : touch_advised(mm, start, len);
+
+	leave();
+	return err;
+}
+
+/* process_madvise(); the kernel has its own copy of the vector already. */
+static __used long on_vector_madvise(struct mm_struct *mm, struct iov_iter *iter, int behavior)
+{
+	struct iov_iter it = *iter;
+	unsigned long start;
+	size_t len;
+	int err = 0;
+
+	while (!advice_only(behavior) && !err && kup_compat_next_segment(&it, &start, &len))
+		err = touch_advised(mm, start, len);
 	leave();
 	return err;
 }
@@ -269,6 +287,7 @@ void kup_hook_original(void);	/* never defined: only its type is used */
 
 STUB(fault, on_fault);
 STUB(madvise, on_madvise);
+STUB(vector_madvise, on_vector_madvise);
 STUB(coredump, on_coredump);
 STUB(prctl, on_prctl);
 STUB(uffd, on_uffd);
@@ -282,6 +301,11 @@ static bool want_fault(unsigned long vma, unsigned long addr)
 }
 
 static bool want_madvise(unsigned long mm, unsigned long start)
+{
+	return lookup((struct mm_struct *)mm);
+}
+
+static bool want_vector_madvise(unsigned long mm, unsigned long iter)
 {
 	return lookup((struct mm_struct *)mm);
 }
@@ -330,6 +354,7 @@ static struct hook hooks[] = {
 	/* renamed in 6.17 ("coredump: rename do_coredump() to vfs_coredump()") */
 	{ HOOK(coredump), .symbol = { "do_coredump", "vfs_coredump" } },
 	{ HOOK(madvise), .symbol = { "do_madvise" }, .needed = true },
+	{ HOOK(vector_madvise), .symbol = { "vector_madvise" }, .needed = KUP_COMPAT_VECTOR_MADVISE },
 	{ HOOK(fault), .symbol = { "handle_mm_fault" }, .needed = true },
 };
 

@@ -7,7 +7,6 @@
 #include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
-#include <linux/swapops.h>
 
 #include "compat/compat.h"
 #include "kup.h"
@@ -60,7 +59,7 @@ static inline enum kup_page_kind kup_pte_kind(pte_t pte)
 	if (pte_none(pte))
 		return KUP_PAGE_NONE;
 	if (!pte_present(pte))
-		return non_swap_entry(pte_to_swp_entry(pte)) ? KUP_PAGE_OTHER : KUP_PAGE_SWAP;
+		return kup_compat_is_swap_pte(pte) ? KUP_PAGE_SWAP : KUP_PAGE_OTHER;
 	if (is_zero_pfn(pte_pfn(pte)))
 		return KUP_PAGE_ZERO;
 	if (pte_special(pte) || !pfn_valid(pte_pfn(pte)))

@@ -13,6 +13,12 @@ KUP_SYM(pmd_install)
 #ifdef HAVE_PTE_OFFSET_MAP_LOCK_FN
 KUP_SYM(__pte_offset_map_lock)
 #endif
+#ifdef HAVE_PTE_OFFSET_MAP_LOCK_PLAIN	/* no inline function around it any more, after 6.18 */
+KUP_SYM(pte_offset_map_lock)
+#endif
+#if defined(HAVE_PAGETABLE_FREE_KERNEL) && defined(CONFIG_ASYNC_KERNEL_PGTABLE_FREE)	/* in pagetable_free(), after 6.18 */
+KUP_SYM(pagetable_free_kernel)
+#endif
 #ifdef HAVE_PTE_MKWRITE_VMA
 KUP_SYM(pte_mkwrite)
 KUP_SYM(pmd_mkwrite)
@@ -27,7 +33,11 @@ KUP_SYM(flush_tlb_mm_range)
 #ifdef CONFIG_DEBUG_VM	/* what mmap_assert_write_locked() calls when it is wrong */
 KUP_SYM(dump_mm)
 #endif
+#ifdef HAVE_ZAP_VMA_RANGE
+KUP_SYM(zap_vma_range)
+#else
 KUP_SYM(zap_page_range_single)
+#endif
 KUP_SYM(__mmu_notifier_invalidate_range_start)
 KUP_SYM(__mmu_notifier_invalidate_range_end)
 
@@ -56,6 +66,9 @@ KUP_SYM(prep_transhuge_page)
 #endif
 #ifdef HAVE_DEFERRED_SPLIT_PARTIAL
 KUP_SYM(deferred_split_folio)
+#endif
+#if defined(HAVE_MEMCG_ALLOC_DEFERRED) && defined(CONFIG_MEMCG) && defined(CONFIG_TRANSPARENT_HUGEPAGE)
+KUP_SYM(folio_memcg_alloc_deferred)
 #endif
 
 /* hooks */

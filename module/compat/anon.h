@@ -4,6 +4,7 @@
 #define KUP_COMPAT_ANON_H
 
 #include <linux/huge_mm.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/rmap.h>
 #include <linux/rseq.h>
@@ -65,6 +66,30 @@ static inline void kup_compat_make_thp(struct page *page)
 	/* 6.6, "mm: remove HUGETLB_PAGE_DTOR/TRANSHUGE_PAGE_DTOR": a page flag; the list's head was left to the caller until 6.9 */
 	INIT_LIST_HEAD(&page_folio(page)->_deferred_list);
 	folio_set_large_rmappable(page_folio(page));
+#endif
+}
+
+/**
+ * kup_compat_thp_prepare - what must be there before a huge page is charged to the active memcg; sleeps
+ *
+ * From 7.3 on (deferred_split_lru, a list_lru) each memcg needs a list of its own before one of its huge pages may go on it: without,
+ * the page goes on a parent's list, and comes off under the lock of another. The kernel makes it for a page that is charged.
+ */
+static inline int kup_compat_thp_prepare(void)
+{
+#if defined(HAVE_MEMCG_ALLOC_DEFERRED) && defined(CONFIG_MEMCG)
+	struct page *page = alloc_page(GFP_KERNEL);
+	int err;
+
+	if (!page)
+		return -ENOMEM;
+	err = mem_cgroup_charge(page_folio(page), NULL, __GFP_NOFAIL);
+	if (!err)
+		err = folio_memcg_alloc_deferred(page_folio(page));
+	put_page(page);
+	return err;
+#else
+	return 0;
 #endif
 }
 

@@ -24,6 +24,12 @@
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/sched/coredump.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
+#include <linux/uio.h>
+#ifdef HAVE_SOFTLEAF
+#include <linux/leafops.h>
+#endif
 
 /* Shadow stacks of user space came in 6.6. */
 #ifndef VM_SHADOW_STACK
@@ -38,6 +44,40 @@ static inline void kup_compat_vma_start_write(struct vm_area_struct *vma)
 #endif
 }
 
+#ifndef HAVE_ANON_VMA_PREPARE	/* went to mm/internal.h, after 6.18; __anon_vma_prepare() is in symbols-list.h */
+#include <linux/rmap.h>
+int __anon_vma_prepare(struct vm_area_struct *vma);
+
+static inline int anon_vma_prepare(struct vm_area_struct *vma)
+{
+	return likely(vma->anon_vma) ? 0 : __anon_vma_prepare(vma);
+}
+
+static inline void anon_vma_lock_write(struct anon_vma *anon_vma)
+{
+	down_write(&anon_vma->root->rwsem);
+}
+
+static inline void anon_vma_unlock_write(struct anon_vma *anon_vma)
+{
+	up_write(&anon_vma->root->rwsem);
+}
+#endif
+
+#ifndef HAVE_FOLIO_ADD_LRU_VMA	/* the same, in 7.3 */
+void folio_add_lru_vma(struct folio *folio, struct vm_area_struct *vma);
+#endif
+
+/* Unmap and free what is there in [@addr, @addr + @size), which @vma has. */
+static inline void kup_compat_zap(struct vm_area_struct *vma, unsigned long addr, unsigned long size)
+{
+#ifdef HAVE_ZAP_VMA_RANGE	/* renamed after 6.18, and without the details that nobody outside mm/ gave */
+	zap_vma_range(vma, addr, size);
+#else
+	zap_page_range_single(vma, addr, size, NULL);
+#endif
+}
+
 /* Whole range or nothing; order-0 pages, for free_contig_range(). */
 static inline int kup_compat_alloc_contig(unsigned long start_pfn, unsigned long end_pfn)
 {
@@ -45,6 +85,37 @@ static inline int kup_compat_alloc_contig(unsigned long start_pfn, unsigned long
 	return alloc_contig_range(start_pfn, end_pfn, ACR_FLAGS_NONE, GFP_KERNEL);
 #else
 	return alloc_contig_range(start_pfn, end_pfn, MIGRATE_MOVABLE, GFP_KERNEL);
+#endif
+}
+
+/*
+ * process_madvise() has a loop of its own since 6.13 ("mm/madvise: allow process_madvise() operations on entire own address space"),
+ * and from 6.15 on that does not go through do_madvise() any more. No header shows it.
+ */
+#define KUP_COMPAT_VECTOR_MADVISE (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0))
+
+/* The next segment of user memory, and on behind it. False at the end. iter_iov_addr() came with 6.4. */
+static inline bool kup_compat_next_segment(struct iov_iter *iter, unsigned long *start, size_t *len)
+{
+#ifdef iter_iov_addr
+	if (!iov_iter_count(iter))
+		return false;
+	*start = (unsigned long)iter_iov_addr(iter);
+	*len = iter_iov_len(iter);
+	iov_iter_advance(iter, *len);
+	return true;
+#else
+	return false;	/* nobody calls it there: KUP_COMPAT_VECTOR_MADVISE */
+#endif
+}
+
+/* Is this entry, not none and not present, a page in the swap? Else it is a marker, or a page on its way. */
+static inline bool kup_compat_is_swap_pte(pte_t pte)
+{
+#ifdef HAVE_SOFTLEAF	/* 6.19, "mm: introduce leaf entry type and use to simplify leaf entry logic" */
+	return softleaf_is_swap(softleaf_from_pte(pte));
+#else
+	return !non_swap_entry(pte_to_swp_entry(pte));
 #endif
 }
 
