@@ -6,7 +6,7 @@
 #   kernels.sh get VERSION|SERIES   fetches image and headers, prints the version. A series: its newest in KUP_SUITES,
 #                                   or if they have none of it, in KUP_ALL_SUITES (see apt.sh)
 #
-# BUILD says what a module can be built with: "headers" (packaged), "source" (only Debian's source package).
+# BUILD says what a module can be built with: "headers" (packaged), "source" (only Debian's source package, see headers.sh).
 # KUP_FLAVOUR (cloud-amd64, amd64, rt-amd64) chooses a flavour for list and for a series. build/kernels/VERSION/ then holds:
 #   vmlinuz, config   the image as packaged
 #   modules           -> .../lib/modules/VERSION, with modules.dep

@@ -13,7 +13,7 @@ headers=/lib/modules/$version/build
 if [ ! -e "$headers/Makefile" ]; then
 	headers=$build/kernels/$version/headers
 	[ -e "$headers/Makefile" ] || "$top/ci/kernels.sh" get "$version" >/dev/null
-	[ -e "$headers/Makefile" ] || die "the archive has no headers for $version"
+	[ -e "$headers/Makefile" ] || "$top/ci/headers.sh" "$version"
 fi
 
 farm=$build/module/$version
@@ -30,4 +30,14 @@ if [ -n "$compiler" ] && { ! command -v "$compiler" >/dev/null || ldd "$headers/
 	in_root=("$top/ci/toolroot.sh" run "$compiler" "$compiler_version")
 fi
 "${in_root[@]}" make -s -C "$headers" M="$farm" modules >"$farm/log" 2>&1 || { cat "$farm/log" >&2; die "kup_ppp.ko for $version: see $farm/log"; }
-grep -iE 'warning|skipping BTF' "$farm/log" >&2 || true
+# Headers that were made from source prove themselves here.
+if [ -e "$headers/vmlinux.btf" ]; then
+	make -s -C "$top/userspace" BUILD="$build" "$build/tests/tool_layout" >&2
+	for ko in "$farm"/*.ko; do
+		"$top/ci/toolroot.sh" run "$compiler" "$compiler_version" \
+			pahole -J --btf_encode_detached="${ko%.ko}.btf" "$ko" >>"$farm/log" 2>&1
+		"$build/tests/tool_layout" "${ko%.ko}.btf" "$headers/vmlinux.btf" >>"$farm/log" ||
+			die "$ko has not the types of that kernel: the source that its headers are made of is another"
+	done
+fi
+grep -i 'warning' "$farm/log" >&2 || true
