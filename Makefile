@@ -15,6 +15,8 @@ help:
 	@echo 'Targets (R: needs root, G: boots a guest under QEMU)'
 	@echo '  all              module and command, for the running kernel or KVER= (default)'
 	@echo '  module           build/module/$$KVER/kup_ppp.ko'
+	@echo '  modules-all R    the module for every kernel of the archive, in a table; build/modules.json (takes long).'
+	@echo '                   SERIES="6.18 7.2" only these; NEWEST=1 one kernel a series'
 	@echo '  command          build/kup-ppp, with the boot stub inside'
 	@echo '  install     R    module, command, man page and restore service, for KVER=; DESTDIR= for a package'
 	@echo '  deps        R    install what building and testing need (Debian 12); the other targets call it'
@@ -41,6 +43,9 @@ module: module-$(KVER)
 
 module-%: deps
 	@ci/module.sh $*
+
+modules-all: deps
+	@ci/modules.sh $(if $(NEWEST),--newest) $(if $(filter command environment,$(origin SERIES)),$(SERIES))
 
 install: all
 	@ci/install.sh '$(KVER)' '$(DESTDIR)' '$(PREFIX)'
@@ -89,4 +94,4 @@ clean:
 distclean:
 	rm -rf $(BUILD)
 
-.PHONY: all help deps bootstub command module install bed-parts guest-parts scenario demo check matrix check-debug clean distclean
+.PHONY: all help deps bootstub command module modules-all install bed-parts guest-parts scenario demo check matrix check-debug clean distclean
