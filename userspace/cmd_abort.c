@@ -14,6 +14,7 @@
 #include "device.h"
 #include "kup.h"
 #include "putback.h"
+#include "sysctl.h"
 #include "util.h"
 
 static int give_up(int dev, const struct kup_status *st, bool yes, struct kup_err *err)
@@ -51,6 +52,7 @@ int cmd_abort(const struct kup_opts *opts, int argc, char **argv, struct kup_err
 	ret = kup_lock(err);
 	if (ret)
 		return ret;
+	kup_sysctl_return(KUP_OVERCOMMIT);	/* of a restore that was killed */
 	dev = kup_device_open(err);
 	if (dev < 0)
 		return dev;

@@ -36,12 +36,12 @@
 #include "plan.h"
 #include "putback.h"
 #include "report.h"
+#include "sysctl.h"
 #include "timers.h"
 #include "util.h"
 
 #define ADOPTED_FILE	KUP_RUN_DIR "/adopted"
 #define LAST_PID	"/proc/sys/kernel/ns_last_pid"
-#define OVERCOMMIT	"/proc/sys/vm/overcommit_memory"
 
 struct restoring {
 	const struct kup_opts *opts;
@@ -276,7 +276,6 @@ static int run_criu(struct restoring *r, const struct kup_criu *criu, struct kup
 		.at = at_barrier,
 		.ctx = r,
 	};
-	char *overcommit;
 	size_t i;
 	int ret;
 
@@ -294,16 +293,11 @@ static int run_criu(struct restoring *r, const struct kup_criu *criu, struct kup
 		snprintf(j->comm, sizeof(j->comm), "%s", kup_json_text(tree, "comm"));
 		snprintf(j->images, sizeof(j->images), KUP_IMAGES_DIR "/%d", j->root);
 	}
-	/* Memory that waits to be bound isn't in this kernel's total yet: for that no mapping that holds it may be refused. */
-	overcommit = kup_slurp(OVERCOMMIT, NULL);
-	if (overcommit)
-		kup_put(OVERCOMMIT, "1");
+	kup_sysctl_lend(KUP_OVERCOMMIT, "1");
 	kup_step_begin(&r->steps, "restore");
 	ret = kup_criu_run_all(&run, err);
 	kup_step_end(&r->steps);
-	if (overcommit)
-		kup_put(OVERCOMMIT, overcommit);
-	free(overcommit);
+	kup_sysctl_return(KUP_OVERCOMMIT);
 	free(run.jobs);
 	return ret;
 }
@@ -412,6 +406,7 @@ int cmd_restore(const struct kup_opts *opts, int argc, char **argv, struct kup_e
 	ret = kup_lock(err);
 	if (ret)
 		goto out;
+	kup_sysctl_return(KUP_OVERCOMMIT);	/* of one that was killed */
 	r.dev = kup_device_open(err);
 	if (r.dev < 0) {
 		ret = failed(&r, r.dev, err);

@@ -20,6 +20,7 @@
 #include "pack.h"
 #include "plan.h"
 #include "steps.h"
+#include "sysctl.h"
 #include "util.h"
 
 static char dir[] = "/tmp/kup-test.XXXXXX";
@@ -262,11 +263,37 @@ static void test_criu(void)
 	CHECK(kup_criu_reads(&criu, "4.2.1", &err) == -ENOTSUP && strstr(err.next, "criu 4.2.1"));
 }
 
+static bool holds(const char *name, const char *text)
+{
+	char *is = kup_slurp(at(name), NULL);
+	bool same = is && !strcmp(is, text);
+
+	free(is);
+	return same;
+}
+
+static void test_sysctl(void)
+{
+	put("setting", "0\n");
+	kup_sysctl_return(at("setting"), at("saved"));
+	CHECK(holds("setting", "0\n"));
+	CHECK(!kup_sysctl_lend(at("setting"), at("saved"), "1\n") && holds("setting", "1\n"));
+	/* who lent it is killed; the next one lends it again */
+	CHECK(!kup_sysctl_lend(at("setting"), at("saved"), "2\n") && holds("setting", "2\n"));
+	kup_sysctl_return(at("setting"), at("saved"));
+	CHECK(holds("setting", "0\n"));
+	put("setting", "5\n");
+	kup_sysctl_return(at("setting"), at("saved"));
+	CHECK(holds("setting", "5\n"));
+	CHECK(kup_sysctl_lend(at("none"), at("saved"), "1") < 0 && access(at("saved"), F_OK));
+}
+
 static const struct ktap_test tests[] = {
 	{ "setup", setup },
 	{ "store: files go in and come out", test_pack },
 	{ "store: malformed streams are refused", test_unpack_bad },
 	{ "configuration and drop-ins", test_conf },
+	{ "a setting that is lent comes back", test_sysctl },
 	{ "releases", test_release },
 	{ "steps", test_steps },
 	{ "plan", test_plan },
