@@ -9,15 +9,17 @@
  *   userfaultfd_ioctl      UFFDIO_COPY and its like fill holes; so nothing is left unbound before a range is registered
  *   write_enabled_file_bool  debugfs kprobes/enabled = 0 would silently end all probes: -EBUSY (with hook=kprobe)
  *
- * 1. At the function's ftrace site a kprobe or an ftrace_ops calls redirect(). It may not sleep: it only looks whether the
- *    call concerns a registered space, counts itself in as `inside`, and lets the function go on at our entry stub instead.
+ * 1. At the function's ftrace site redirect() is called: by a kprobe for handle_mm_fault (unless hook=ftrace), for all others by
+ *    one ftrace_ops, since each one more costs a walk over all sites of the kernel to arm it. It may not sleep: it only looks whether
+ *    the call concerns a registered space, counts itself in as `inside`, and lets the function go on at our entry stub instead.
  * 2. The stub, now in ordinary context, saves the arguments and calls on_*(). 0: it restores them and jumps behind the
  *    ftrace site of the original, as if nothing had been there. Else that value is returned to the caller.
  * 3. on_*() counts itself out when it is done, so nobody is `inside` while the original runs (which may sleep for as long as
  *    userfaultfd likes). The few instructions left in the stub are covered by synchronize_rcu_tasks().
  *
- * The kprobe has an empty post_handler: that makes it IPMODIFY and keeps it from being optimised into a jump. In both
- * cases an ftrace_ops with PERMANENT is registered, so that kernel.ftrace_enabled=0 is -EBUSY while armed.
+ * The kprobe has an empty post_handler: that makes it IPMODIFY and keeps it from being optimised into a jump. The ftrace_ops has
+ * PERMANENT, so that kernel.ftrace_enabled=0 is -EBUSY while armed, for the kprobe as well. Nothing else stands at
+ * handle_mm_fault: with one user a site calls it directly, with two it goes through the list of all.
  */
 #include <linux/ftrace.h>
 #include <linux/hash.h>
@@ -339,24 +341,22 @@ struct hook {
 	struct static_call_key *key;
 	void *tramp;
 	unsigned long site;	/* 0: not hooked */
-	struct kprobe kp;
-	struct ftrace_ops ops;
 };
 
 #define HOOK(name) .want = want_##name, .stub = kup_stub_##name, \
 	.key = &STATIC_CALL_KEY(kup_orig_##name), .tramp = STATIC_CALL_TRAMP_ADDR(kup_orig_##name)
 
-/* In the order of arming; faults last, so that nothing is watched by halves. */
 static struct hook hooks[] = {
-	{ HOOK(kprobes_switch), .symbol = { "write_enabled_file_bool" }, .kprobe_only = true },
-	{ HOOK(prctl), .symbol = { "__x64_sys_prctl" }, .needed = true },
-	{ HOOK(uffd), .symbol = { "userfaultfd_ioctl" } },
-	/* renamed in 6.17 ("coredump: rename do_coredump() to vfs_coredump()") */
-	{ HOOK(coredump), .symbol = { "do_coredump", "vfs_coredump" } },
+	{ HOOK(fault), .symbol = { "handle_mm_fault" }, .needed = true },	/* the first one, see at_kprobe() and at_ftrace() */
 	{ HOOK(madvise), .symbol = { "do_madvise" }, .needed = true },
 	{ HOOK(vector_madvise), .symbol = { "vector_madvise" }, .needed = KUP_COMPAT_VECTOR_MADVISE },
-	{ HOOK(fault), .symbol = { "handle_mm_fault" }, .needed = true },
+	/* renamed in 6.17 ("coredump: rename do_coredump() to vfs_coredump()") */
+	{ HOOK(coredump), .symbol = { "do_coredump", "vfs_coredump" } },
+	{ HOOK(uffd), .symbol = { "userfaultfd_ioctl" } },
+	{ HOOK(prctl), .symbol = { "__x64_sys_prctl" }, .needed = true },
+	{ HOOK(kprobes_switch), .symbol = { "write_enabled_file_bool" }, .kprobe_only = true },
 };
+#define FAULT (&hooks[0])
 
 static __always_inline bool redirect(struct hook *h, unsigned long arg0, unsigned long arg1)
 {
@@ -372,11 +372,9 @@ static __always_inline bool redirect(struct hook *h, unsigned long arg0, unsigne
 
 static int at_kprobe(struct kprobe *kp, struct pt_regs *regs)
 {
-	struct hook *h = container_of(kp, struct hook, kp);
-
-	if (!redirect(h, regs->di, regs->si))
+	if (!redirect(FAULT, regs->di, regs->si))
 		return 0;
-	instruction_pointer_set(regs, (unsigned long)h->stub);
+	instruction_pointer_set(regs, (unsigned long)FAULT->stub);
 	return 1;
 }
 NOKPROBE_SYMBOL(at_kprobe);
@@ -388,101 +386,85 @@ NOKPROBE_SYMBOL(after_kprobe);
 
 static void notrace at_ftrace(unsigned long ip, unsigned long parent, struct ftrace_ops *ops, struct ftrace_regs *fregs)
 {
-	struct hook *h = container_of(ops, struct hook, ops);
+	struct hook *h = FAULT;
 
+	/* Only sites of hooks are in the filter. */
+	while (h->site != ip)
+		h++;
 	if (redirect(h, kup_compat_ftrace_arg(fregs, 0), kup_compat_ftrace_arg(fregs, 1)))
 		kup_compat_ftrace_go_to(fregs, (unsigned long)h->stub);
 }
 
-static void notrace at_guard(unsigned long ip, unsigned long parent, struct ftrace_ops *ops, struct ftrace_regs *fregs)
+static struct ftrace_ops watch;
+static struct kprobe probe;
+
+static int add_watch(void)
 {
-}
+	unsigned long sites[ARRAY_SIZE(hooks)];
+	unsigned int i, nr = 0;
+	int err;
 
-static struct ftrace_ops guard = { .func = at_guard, .flags = FTRACE_OPS_FL_PERMANENT };
-
-static int add_ftrace(struct ftrace_ops *ops, unsigned long site)
-{
-	int err = ftrace_set_filter_ip(ops, site, 0, 0);
-
+	for (i = use_ftrace ? 0 : 1; i < ARRAY_SIZE(hooks); i++)
+		if (hooks[i].site && !(hooks[i].kprobe_only && use_ftrace))
+			sites[nr++] = hooks[i].site;
+	watch = (struct ftrace_ops) {
+		.func = at_ftrace,
+		.flags = FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT,
+	};
+	err = ftrace_set_filter_ips(&watch, sites, nr, 0, 0);
+	if (!err)
+		err = register_ftrace_function(&watch);
 	if (err)
-		return err;
-	err = register_ftrace_function(ops);
-	if (err)
-		ftrace_set_filter_ip(ops, site, 1, 0);
+		ftrace_free_filter(&watch);
 	return err;
 }
 
-static void remove_ftrace(struct ftrace_ops *ops, unsigned long site)
+static void remove_watch(void)
 {
-	unregister_ftrace_function(ops);
-	ftrace_set_filter_ip(ops, site, 1, 0);
+	unregister_ftrace_function(&watch);
+	ftrace_free_filter(&watch);
 }
 
-static bool hook_used(const struct hook *h)
-{
-	return h->site && !(h->kprobe_only && use_ftrace);
-}
-
-static int add_hook(struct hook *h)
-{
-	if (use_ftrace) {
-		memset(&h->ops, 0, sizeof(h->ops));
-		h->ops.func = at_ftrace;
-		h->ops.flags = FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT;
-		return add_ftrace(&h->ops, h->site);
-	}
-	memset(&h->kp, 0, sizeof(h->kp));
-	h->kp.addr = (void *)h->site;
-	h->kp.pre_handler = at_kprobe;
-	h->kp.post_handler = after_kprobe;
-	return register_kprobe(&h->kp);
-}
-
-static void remove_hook(struct hook *h)
+static int add_probe(void)
 {
 	if (use_ftrace)
-		remove_ftrace(&h->ops, h->site);
-	else
-		unregister_kprobe(&h->kp);
+		return 0;
+	probe = (struct kprobe) {
+		.addr = (void *)FAULT->site,
+		.pre_handler = at_kprobe,
+		.post_handler = after_kprobe,
+	};
+	return register_kprobe(&probe);
 }
 
-static void remove_hooks(int nr)
+static void remove_probe(void)
 {
-	while (nr--)
-		if (hook_used(&hooks[nr]))
-			remove_hook(&hooks[nr]);
-	wait_var_event(&inside, !atomic_read(&inside));
-	synchronize_rcu_tasks();	/* whoever is on the last instructions of a stub */
+	if (!use_ftrace)
+		unregister_kprobe(&probe);
 }
 
 int kup_hook_arm(void)
 {
-	int i, err = 0;
+	int err = 0;
 
 	mutex_lock(&arm_lock);
 	if (armed++)
 		goto out;
 	__module_get(THIS_MODULE);
-	err = add_ftrace(&guard, hooks[ARRAY_SIZE(hooks) - 1].site);
+	err = add_watch();
 	if (err)
 		goto err_module;
-	for (i = 0; i < ARRAY_SIZE(hooks); i++) {
-		if (!hook_used(&hooks[i]))
-			continue;
-		err = add_hook(&hooks[i]);
-		if (err) {
-			pr_err("cannot hook %s: error %d\n", hooks[i].symbol[0], err);
-			goto err_hooks;
-		}
-	}
+	err = add_probe();
+	if (err)
+		goto err_watch;
 out:
 	mutex_unlock(&arm_lock);
 	return err;
 
-err_hooks:
-	remove_hooks(i);
-	remove_ftrace(&guard, hooks[ARRAY_SIZE(hooks) - 1].site);
+err_watch:
+	remove_watch();
 err_module:
+	pr_err("cannot hook the kernel's functions: error %d\n", err);
 	module_put(THIS_MODULE);
 	armed--;
 	goto out;
@@ -492,8 +474,10 @@ void kup_hook_disarm(void)
 {
 	mutex_lock(&arm_lock);
 	if (!--armed) {
-		remove_hooks(ARRAY_SIZE(hooks));
-		remove_ftrace(&guard, hooks[ARRAY_SIZE(hooks) - 1].site);
+		remove_probe();
+		remove_watch();
+		wait_var_event(&inside, !atomic_read(&inside));
+		synchronize_rcu_tasks();	/* whoever is on the last instructions of a stub */
 		module_put(THIS_MODULE);
 	}
 	mutex_unlock(&arm_lock);
