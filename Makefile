@@ -25,7 +25,7 @@ help:
 	@echo '  check-debug R G  the module on debug kernels built from Debian sources (takes long)'
 	@echo '  scenario    R G  one run of any scenario: ARGS="--scenario DIR --from 6.1 --to 6.12"; ci/scenario --help'
 	@echo '  matrix      R G  memcached across all kernels of the archive, both ways; build/matrix.json. Takes long, goes on where it was;'
-	@echo '                   FROM= TO= SERIES= FLAVOURS= choose: ci/matrix.sh'
+	@echo '                   FROM= TO= SERIES= KIND= FLAVOURS= choose: ci/matrix.sh'
 	@echo '  clean            remove products; distclean: downloads as well'
 
 deps:
@@ -81,7 +81,7 @@ check: deps
 	@ci/check.sh $(TESTS)
 
 matrix: deps
-	@FROM='$(FROM)' TO='$(TO)' SERIES='$(SERIES)' ci/matrix.sh
+	@FROM='$(FROM)' TO='$(TO)' SERIES='$(SERIES)' KIND='$(KIND)' ci/matrix.sh
 
 check-debug: deps
 	@ci/deps.sh debug

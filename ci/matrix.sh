@@ -9,27 +9,31 @@
 # and each of these backwards, in the same guest's life. In the environment:
 #   FROM=, TO=    versions or series: only cells that start or end there. Both: that one way, whatever it is
 #   SERIES=       only cells within this series
+#   KIND=         only consecutive, neighbours or extremes
 #   FLAVOURS      of "cloud-amd64 amd64 rt-amd64"; the last is tried between neighbours only
 #   SIZE          megabytes of payload (64)
+#
+# A kernel is gone if the archive has its image, but neither its headers nor its source any more, as turns out when they are fetched:
+# nobody can build for it, so the next one of its series takes its place.
 #
 # Prints a table, writes build/matrix.json. What came of a cell is kept in build/matrix/ and is not tried again if it was good and
 # neither kernels nor sources have changed, so that an interrupted run goes on where it was. Status 0: no cell failed, and there
 # were at least as many kernels as suites.
 . "$(dirname "$0")/lib.sh"
 
-FROM=${FROM:-} TO=${TO:-} SERIES=${SERIES:-} SIZE=${SIZE:-64}
+FROM=${FROM:-} TO=${TO:-} SERIES=${SERIES:-} KIND=${KIND:-} SIZE=${SIZE:-64}
 FLAVOURS=${FLAVOURS:-cloud-amd64 amd64 rt-amd64}
 cells=$build/matrix
 mkdir -p "$cells"
 lock matrix
 
-# Each flavour's kernels, oldest first: version, suites, series, flavour.
+# Each flavour's kernels, oldest first: version, suites, series, flavour. Those that turned out to be gone are left out.
 kernels()
 {
 	local f
 	for f in $FLAVOURS; do
 		KUP_FLAVOUR=$f "$top/ci/kernels.sh" list | awk -v f="$f" '{ print $1, $2, $3, f }'
-	done
+	done | grep -vFf <(cd "$cells" && find . -name 'gone-*' -printf '%f \n' | sed 's/^gone-//')
 }
 
 # Pairs to go there and back: older, newer, kind, how many packages apart. Each once.
@@ -69,6 +73,7 @@ wanted()
 		return
 	fi
 	plan "$list" | while read -r a b kind apart; do
+		[ -z "$KIND" ] || [ "$kind" = "$KIND" ] || continue
 		if [ -n "$SERIES" ]; then is "$a" "$SERIES" && is "$b" "$SERIES" || continue; fi
 		up= down=
 		if is "$a" "$FROM" && is "$b" "$TO"; then up=1; fi
@@ -95,7 +100,6 @@ keep()
 		 extents: $s.extents, criu: $s.report.criu, criu_bytes: $s.criu_bytes, bytes: $r.verify.bytes,
 		 why: (if $result == "ok" then null else $r.why // $log end), run: $r.run, $inputs}' \
 		"$run" >"$(cell "$1" "$2").new" && mv "$(cell "$1" "$2").new" "$(cell "$1" "$2")"
-	show "$(cell "$1" "$2")"
 }
 
 show()
@@ -104,52 +108,79 @@ show()
 		awk -F'\t' '{ printf "%-32s %-32s %5s  %-6s %11s %8s  %.90s\n", $1, $2, $3, $4, $5, $6, $7 }'
 }
 
-list=$cells/kernels
-kernels >"$list"
-nr=$(wc -l <"$list")
-suites=$(awk '{ n = split($2, s, ","); for (i = 1; i <= n; i++) print s[i] }' "$list" | sort -u | wc -l)
-asked=$(. "$top/ci/apt.sh"; echo ${KUP_ALL_SUITES:-$KUP_SUITES} | wc -w)
-say "$nr kernels in $suites suites of the $asked asked"
-wanted >"$cells/wanted"
-[ -s "$cells/wanted" ] || die "nothing to do for FROM='$FROM' TO='$TO' SERIES='$SERIES'"
-
 # What a result depends on, besides the kernels.
 inputs=$(cd "$top" && find module bootstub userspace Kbuild ci/bed ci/guest ci/client ci/scenarios/memcached ci/scenario \
 	-type f ! -path '*/tests/*' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16)-$SIZE
-
-printf '%-32s %-32s %5s  %-6s %11s %8s\n' from to apart result blackout/ms extents
+list=$cells/kernels
 run=$cells/run.json
-files=()
-failed=0
-mapfile -t pairs <"$cells/wanted"
-for i in "${!pairs[@]}"; do
-	read -r a b kind apart ways <<<"${pairs[i]}"
-	[ "$ways" != down ] || { read -r a b <<<"$b $a"; ways=up; }
-	files+=("$(cell "$a" "$b")")
-	[ "$ways" != both ] || files+=("$(cell "$b" "$a")")
-	if good "$a" "$b" && { [ "$ways" != both ] || good "$b" "$a"; }; then
-		show "$(cell "$a" "$b")"
-		[ "$ways" != both ] || show "$(cell "$b" "$a")"
-		continue
-	fi
-	for k in "$a" "$b"; do [ -e "$build/kernels/$k/done" ] || touch "$cells/fetched-$k"; done
-	rm -f "$run"
-	back= log=$cells/$a--$b.log
-	[ "$ways" != both ] || back=,$a
-	"$top/ci/scenario" --scenario memcached --from "$a" --to "$b$back" --size "$SIZE" --quiet --limit 600 --json "$run" \
-		>/dev/null 2>"$log" || true
-	[ -e "$run" ] || : >"$run"
-	keep "$a" "$b" "$kind" "$apart" 0
-	[ "$ways" != both ] || keep "$b" "$a" "$kind" "$apart" 1
-	# A kernel that was fetched for this only makes room again after its last pair.
-	for k in "$a" "$b"; do
-		if [ -e "$cells/fetched-$k" ] && ! printf '%s\n' "${pairs[@]:i+1}" | grep -qF -- "$k "; then
-			rm -rf "${build:?}/kernels/$k" "$cells/fetched-$k"
+find "$cells" -name 'gone-*' -mtime +0 -delete
+declare -A shown=()
+
+# A kernel that was fetched for this only makes room again when no pair needs it any more.
+make_room()
+{
+	local k
+	for k in "$@"; do
+		[ -e "$cells/fetched-$k" ] || continue
+		printf '%s\n' "${pairs[@]:i+1}" | grep -qF -- "$k " || rm -rf "${build:?}/kernels/$k" "$cells/fetched-$k"
+	done
+}
+
+# try FROM TO KIND APART WAYS: 1 if a kernel is gone, so that the plan has to be made anew
+try()
+{
+	local a=$1 b=$2 kind=$3 apart=$4 back='' k lost
+	[ "$5" != both ] || back=$a
+	if ! good "$a" "$b" || { [ -n "$back" ] && ! good "$b" "$a"; }; then
+		for k in "$a" "$b"; do [ -e "$build/kernels/$k/done" ] || touch "$cells/fetched-$k"; done
+		rm -f "$run"
+		log=$cells/$a--$b.log
+		"$top/ci/scenario" --scenario memcached --from "$a" --to "$b${back:+,$back}" --size "$SIZE" --quiet --limit 600 \
+			--json "$run" >/dev/null 2>"$log" || true
+		lost=$(sed -n 's/.*neither headers of \([^ ]*\) nor its source.*/\1/p' "$log")
+		if [ -n "$lost" ]; then
+			touch "$cells/gone-$lost"
+			rm -rf "${build:?}/kernels/$lost" "$cells/fetched-$lost"
+			return 1
 		fi
+		[ -e "$run" ] || : >"$run"
+		keep "$a" "$b" "$kind" "$apart" 0
+		[ -z "$back" ] || keep "$b" "$a" "$kind" "$apart" 1
+	fi
+	for k in "$a $b" ${back:+"$b $a"}; do
+		# shellcheck disable=SC2086
+		[ -n "${shown[$k]:-}" ] || show "$(cell $k)"
+		shown[$k]=1
+	done
+}
+
+kernels >"$list"
+nr=$(wc -l <"$list")
+asked=$(. "$top/ci/apt.sh"; echo ${KUP_ALL_SUITES:-$KUP_SUITES} | wc -w)
+say "$nr kernels in $(awk '{ n = split($2, s, ","); for (i = 1; i <= n; i++) print s[i] }' "$list" | sort -u | wc -l) of $asked suites"
+printf '%-32s %-32s %5s  %-6s %11s %8s\n' from to apart result blackout/ms extents
+
+again=1
+while [ -n "$again" ]; do
+	again=
+	kernels >"$list"
+	wanted >"$cells/wanted"
+	[ -s "$cells/wanted" ] || die "nothing to do for FROM='$FROM' TO='$TO' SERIES='$SERIES' KIND='$KIND'"
+	mapfile -t pairs <"$cells/wanted"
+	files=()
+	for i in "${!pairs[@]}"; do
+		read -r a b kind apart ways <<<"${pairs[i]}"
+		[ "$ways" != down ] || { read -r a b <<<"$b $a"; ways=up; }
+		try "$a" "$b" "$kind" "$apart" "$ways" || { again=1; break; }
+		files+=("$(cell "$a" "$b")")
+		[ "$ways" != both ] || files+=("$(cell "$b" "$a")")
+		make_room "$a" "$b"
 	done
 done
-jq -s . "${files[@]}" >"$build/matrix.json"
-failed=$(jq '[.[] | select(.result != "ok")] | length' "$build/matrix.json")
-echo "$(jq length "$build/matrix.json") cells, $failed failed; $nr kernels; build/matrix.json"
-if [ "$nr" -lt "$asked" ]; then die "$nr kernels in $asked suites: the archive was not read whole"; fi
+gone=$(cd "$cells" && find . -name 'gone-*' -printf '%f\n' | sed 's/^gone-//' | sort -V)
+jq -s --argjson kernels "$nr" --arg gone "$gone" '{$kernels, gone: ($gone | split("\n")), cells: .}' "${files[@]}" >"$build/matrix.json"
+failed=$(jq '[.cells[] | select(.result != "ok")] | length' "$build/matrix.json")
+[ -z "$gone" ] || echo "neither headers nor source in the archive any more:" $gone
+echo "${#files[@]} cells, $failed failed; $nr kernels; build/matrix.json"
+[ "$nr" -ge "$asked" ] || die "$nr kernels in $asked suites: the archive was not read whole"
 [ "$failed" = 0 ]
