@@ -182,11 +182,8 @@ static pte_t *lock_table(struct mm_struct *mm, unsigned long addr, pmd_t *pmd, p
 				*table = spare_table(mm);
 			pmd_install(mm, pmd, table);
 		}
-		if (pmd_trans_huge(*pmd)) {
-			struct vm_area_struct *vma = find_vma(mm, addr);
-
-			split_huge_pmd(vma, pmd, max(addr, vma->vm_start));
-		}
+		if (pmd_trans_huge(*pmd))
+			kup_compat_split_pmd(find_vma(mm, addr), pmd, addr);
 		pte = pte_offset_map_lock(mm, pmd, addr, ptl);
 	} while (!pte);	/* from 6.5 on NULL if the table went away under us */
 	return pte;

@@ -93,7 +93,7 @@ static int hide_huge(struct kup_old_mm *om, struct vm_area_struct *vma, pmd_t *p
 	h = add_chunk(om, addr, HIDDEN_HUGE, vma->vm_page_prot);
 	h->pmd = pmdp_huge_get_and_clear(om->mm, addr, pmd);
 	if (kind == KUP_PAGE_KEEP) {
-		om->pages += HPAGE_PMD_NR;
+		om->pages += KUP_CHUNK_PAGES;
 		om->huge++;
 	}
 	return 0;

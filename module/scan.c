@@ -39,7 +39,7 @@ enum kup_page_kind kup_pmd_kind(pmd_t pmd)
 	kind = kup_page_kind(page);
 	if (kind != KUP_PAGE_KEEP || PageAnonExclusive(page))
 		return kind;
-	for (i = 1; i < HPAGE_PMD_NR && kind == KUP_PAGE_KEEP; i++)
+	for (i = 1; i < KUP_CHUNK_PAGES && kind == KUP_PAGE_KEEP; i++)
 		kind = kup_page_kind(page + i);
 	return kind;
 }
@@ -114,7 +114,7 @@ static void count(struct vm_area_struct *vma, struct kup_scan *s, enum kup_page_
 		s->pinned_pages += nr;
 	else {
 		s->preserve_pages += nr;
-		s->huge_pages += nr / HPAGE_PMD_NR;
+		s->huge_pages += nr / KUP_CHUNK_PAGES;
 	}
 }
 
@@ -140,7 +140,7 @@ void kup_count_vma(struct vm_area_struct *vma, struct kup_scan *s, unsigned long
 			kind = kup_pmd_kind(*pmd);
 			if (kind == KUP_PAGE_PINNED && kup_vma_eligible(vma) && !*pinned_addr)
 				*pinned_addr = addr;
-			count(vma, s, kind, HPAGE_PMD_NR);
+			count(vma, s, kind, KUP_CHUNK_PAGES);
 			spin_unlock(ptl);
 			continue;
 		}

@@ -88,7 +88,7 @@ static unsigned int hidden_frames(struct seal *s, const struct kup_hidden *h)
 static bool is_huge(const struct seal *s, unsigned int nr)
 {
 	return nr == KUP_CHUNK_PAGES && !(s->pfn[0] % KUP_CHUNK_PAGES) && s->pfn[nr - 1] == s->pfn[0] + nr - 1 &&
-	       folio_order(page_folio(pfn_to_page(s->pfn[0]))) == HPAGE_PMD_ORDER;
+	       folio_order(page_folio(pfn_to_page(s->pfn[0]))) == PMD_SHIFT - PAGE_SHIFT;
 }
 
 static int grow_maps(u64 end)

@@ -26,9 +26,11 @@ KUP_SYM(pmd_mkwrite)
 #if ALLOC_SPLIT_PTLOCKS	/* lockdep: a spinlock does not fit into struct page */
 KUP_SYM(ptlock_free)
 #endif
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE	/* not with PREEMPT_RT */
 KUP_SYM(pgtable_trans_huge_deposit)
 KUP_SYM(pgtable_trans_huge_withdraw)
 KUP_SYM(__split_huge_pmd)
+#endif
 KUP_SYM(flush_tlb_mm_range)
 #ifdef CONFIG_DEBUG_VM	/* what mmap_assert_write_locked() calls when it is wrong */
 KUP_SYM(dump_mm)
@@ -61,10 +63,10 @@ KUP_SYM(__mem_cgroup_charge)
 #endif
 KUP_SYM(mm_trace_rss_stat)
 KUP_SYM(prep_compound_page)
-#ifdef HAVE_PREP_TRANSHUGE_PAGE
+#if defined(HAVE_PREP_TRANSHUGE_PAGE) && defined(CONFIG_TRANSPARENT_HUGEPAGE)
 KUP_SYM(prep_transhuge_page)
 #endif
-#ifdef HAVE_DEFERRED_SPLIT_PARTIAL
+#if defined(HAVE_DEFERRED_SPLIT_PARTIAL) && defined(CONFIG_TRANSPARENT_HUGEPAGE)
 KUP_SYM(deferred_split_folio)
 #endif
 #if defined(HAVE_MEMCG_ALLOC_DEFERRED) && defined(CONFIG_MEMCG) && defined(CONFIG_TRANSPARENT_HUGEPAGE)

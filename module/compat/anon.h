@@ -102,6 +102,12 @@ static inline void kup_compat_thp_mapped(struct page *page)
 }
 #endif
 
+/* A macro of nothing where there are no huge pages (PREEMPT_RT). */
+static inline void kup_compat_split_pmd(struct vm_area_struct *vma, pmd_t *pmd, unsigned long addr)
+{
+	split_huge_pmd(vma, pmd, max(addr, vma->vm_start));
+}
+
 /**
  * kup_compat_leave_vma_lock - ask for a fault to be repeated under mmap_lock
  *
