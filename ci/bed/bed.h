@@ -33,6 +33,7 @@ struct options {
 	const char *stay[MAX_EACH];	/* the switch must end in the old kernel, saying this; empty: it must not */
 	const char *lose[MAX_EACH];	/* the switch must arrive, and the restore there refuse, saying this; empty: it must not */
 	int nr_switch_args, nr_stay, nr_lose;
+	const char *hook;	/* of the new kernel, in place of the default */
 	bool hold_drain;	/* the new kernel binds on faults only, until told otherwise */
 	bool verify_last;	/* not after every switch */
 	bool plain;		/* kexec without kup-ppp: nothing is kept, the scenario starts anew */

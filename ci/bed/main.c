@@ -136,7 +136,7 @@ static void each(const char **list, int *nr)
 
 static void options(int argc, char **argv)
 {
-	enum { SCENARIO = 256, IMAGES, RUN, BUSYBOX, KERNEL, MEM, CPUS, NODES, SIZE, CPU, APPEND, SWITCH_ARGS, STAY, LOSE, PLAIN, END, HOLD_DRAIN, ICOUNT, VERIFY_LAST,
+	enum { SCENARIO = 256, IMAGES, RUN, BUSYBOX, KERNEL, MEM, CPUS, NODES, SIZE, CPU, APPEND, SWITCH_ARGS, STAY, LOSE, PLAIN, END, HOLD_DRAIN, HOOK, ICOUNT, VERIFY_LAST,
 	       TABLE, QUIET, JSON, NAME, LIMIT };
 	static const struct option all[] = {
 		{ "scenario", 1, NULL, SCENARIO }, { "images", 1, NULL, IMAGES },   { "run", 1, NULL, RUN },
@@ -144,6 +144,7 @@ static void options(int argc, char **argv)
 		{ "cpus", 1, NULL, CPUS }, { "nodes", 1, NULL, NODES },	   { "size", 1, NULL, SIZE },	    { "cpu", 1, NULL, CPU },
 		{ "append", 1, NULL, APPEND },	   { "switch-args", 1, NULL, SWITCH_ARGS },
 		{ "stay", 1, NULL, STAY },	   { "lose", 1, NULL, LOSE },	    { "hold-drain", 0, NULL, HOLD_DRAIN },
+		{ "hook", 1, NULL, HOOK },
 		{ "verify-last", 0, NULL, VERIFY_LAST }, { "icount", 0, NULL, ICOUNT },
 		{ "plain", 0, NULL, PLAIN },	   { "end", 0, NULL, END },	    { "table", 0, NULL, TABLE },
 		{ "quiet", 0, NULL, QUIET },	   { "json", 1, NULL, JSON },	    { "name", 1, NULL, NAME },
@@ -169,6 +170,7 @@ static void options(int argc, char **argv)
 		case SWITCH_ARGS: each(o->switch_args, &o->nr_switch_args); break;
 		case STAY: each(o->stay, &o->nr_stay); break;
 		case HOLD_DRAIN: o->hold_drain = true; break;
+		case HOOK: o->hook = optarg; break;
 		case VERIFY_LAST: o->verify_last = true; break;
 		case LOSE: each(o->lose, &o->nr_lose); break;
 		case PLAIN: o->plain = true; break;

@@ -38,8 +38,8 @@ static const char *arguments(const char *version)
 {
 	static char text[512];
 
-	snprintf(text, sizeof(text), "--kernel /boot/vmlinuz-%s --initrd /boot/initrd-%s%s", version, version,
-		 bed.o.hold_drain ? " --append kup_bed.hold_drain" : "");
+	snprintf(text, sizeof(text), "--kernel /boot/vmlinuz-%s --initrd /boot/initrd-%s%s%s%s", version, version,
+		 bed.o.hold_drain ? " --append kup_bed.hold_drain" : "", bed.o.hook ? " --append kup_bed.hook=" : "", bed.o.hook ?: "");
 	return text;
 }
 

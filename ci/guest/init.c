@@ -30,11 +30,14 @@ int main(void)
 	load_modules("/etc/kup-bed/modules");
 	if (cmdline_has("kup_ppp.area=")) {
 		char text[32];
+		bool kprobe = cmdline_has("kup_bed.hook=kprobe"), ftrace = cmdline_has("kup_bed.hook=ftrace");
 
 		/* For the report: the restore below cannot know when this kernel came to its init. */
 		snprintf(text, sizeof(text), "%llu", (unsigned long long)begin);
 		setenv("KUP_INIT_TSC", text, 1);
-		restore = agent_run(0, "insmod kup_ppp.ko && kup-ppp restore --adopt");
+		restore = agent_run(0, kprobe ? "insmod kup_ppp.ko hook=kprobe && kup-ppp restore --adopt" :
+				       ftrace ? "insmod kup_ppp.ko hook=ftrace && kup-ppp restore --adopt" :
+						"insmod kup_ppp.ko && kup-ppp restore --adopt");
 		network_up();
 		if (!restore)
 			restore = agent_run(0, cmdline_has("kup_bed.hold_drain") ? "kup-ppp restore --hold-drain" :
