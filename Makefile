@@ -26,6 +26,8 @@ help:
 	@echo '  scenario    R G  one run of any scenario: ARGS="--scenario DIR --from 6.1 --to 6.12"; ci/scenario --help'
 	@echo '  matrix      R G  memcached across all kernels of the archive, both ways; build/matrix.json. Takes long, goes on where it was;'
 	@echo '                   FROM= TO= SERIES= KIND= FLAVOURS= choose: ci/matrix.sh'
+	@echo '  bench       R G  how fast it is, against goals; build/bench.json, build/bench.svg. Takes long; ROWS="jump gap" measures only'
+	@echo '                   these, KERNELS="6.12 7.3" on others: ci/bench.sh'
 	@echo '  clean            remove products; distclean: downloads as well'
 
 deps:
@@ -67,8 +69,12 @@ $(BUILD)/ci/%: ci/client/%.c | deps
 	@mkdir -p $(@D)
 	$(CC) $(CI_CFLAGS) -o $@ $<
 
+$(BUILD)/ci/bench_table: ci/bench/table.c | deps
+	@mkdir -p $(@D)
+	$(CC) $(CI_CFLAGS) -o $@ $< -ljson-c
+
 # All that a guest and its bed are made of, for the kernels in KVERS=; bed-parts is what does not depend on kup-ppp.
-bed-parts: $(addprefix $(BUILD)/ci/,bed init memcached_client)
+bed-parts: $(addprefix $(BUILD)/ci/,bed init memcached_client memcached_load)
 guest-parts: bed-parts command $(addprefix module-,$(KVERS))
 
 scenario: deps
@@ -83,6 +89,9 @@ check: deps
 matrix: deps
 	@FROM='$(FROM)' TO='$(TO)' SERIES='$(SERIES)' KIND='$(KIND)' ci/matrix.sh
 
+bench: deps
+	@ROWS='$(ROWS)' ci/bench.sh
+
 check-debug: deps
 	@ci/deps.sh debug
 	@$(MAKE) -C ci/debug BUILD=$(BUILD) check
@@ -94,4 +103,4 @@ clean:
 distclean:
 	rm -rf $(BUILD)
 
-.PHONY: all help deps bootstub command module modules-all install bed-parts guest-parts scenario demo check matrix check-debug clean distclean
+.PHONY: all help deps bootstub command module modules-all install bed-parts guest-parts scenario demo check matrix bench check-debug clean distclean
