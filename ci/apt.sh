@@ -69,7 +69,7 @@ apt_ready()
 	mv "$apt_root/sources.new" "$apt_root/sources.list"
 	say "reading package lists ($KUP_SUITES)"
 	in_apt apt-get -qq --error-on=any update >&2
-	rm -f "$apt_root/kernels"
+	rm -f "$apt_root/kernels" "$apt_root/gone"
 	touch "$apt_root/updated"
 }
 

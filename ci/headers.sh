@@ -34,7 +34,11 @@ apt_all
 )
 orig=$(find "$tmp" -maxdepth 1 -name '*.orig.tar.xz')
 patches=$(find "$tmp" -maxdepth 1 -name '*.debian.tar.xz')
-[ -n "$orig" ] || { cat "$tmp/log" >&2; die "the archive has neither headers of $version nor its source any more"; }
+if [ -z "$orig" ]; then
+	cat "$tmp/log" >&2
+	echo "$version" >>"$apt_root/gone"
+	die "the archive has neither headers of $version nor its source any more"
+fi
 say "making headers of $version"
 tar -x -J -f "$orig" -C "$tree" --strip-components=1
 if [ -n "$patches" ]; then

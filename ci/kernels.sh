@@ -6,7 +6,8 @@
 #   kernels.sh get VERSION|SERIES   fetches image and headers, prints the version. A series: its newest in KUP_SUITES,
 #                                   or if they have none of it, in KUP_ALL_SUITES (see apt.sh)
 #
-# BUILD says what a module can be built with: "headers" (packaged), "source" (only Debian's source package, see headers.sh).
+# BUILD says what a module can be built with: "headers" (packaged), "source" (only Debian's source package, see headers.sh), "gone" (not
+# even that: the lists name it, but it was tried in vain since they were read).
 # KUP_FLAVOUR (cloud-amd64, amd64, rt-amd64) chooses a flavour for list and for a series. build/kernels/VERSION/ then holds:
 #   vmlinuz, config   the image as packaged
 #   modules           -> .../lib/modules/VERSION, with modules.dep
@@ -88,7 +89,10 @@ table()
 		done
 		mv "$apt_root/kernels.new" "$apt_root/kernels"
 	fi
-	cat "$apt_root/kernels"
+	awk -v gone="$apt_root/gone" '
+	BEGIN { while ((getline v < gone) > 0) is_gone[v] = 1 }
+	$1 in is_gone { $4 = "gone" }
+	{ print }' "$apt_root/kernels"
 }
 
 # list SERIES FLAVOUR
