@@ -13,10 +13,10 @@ KUP_SYM(pmd_install)
 #ifdef HAVE_PTE_OFFSET_MAP_LOCK_FN
 KUP_SYM(__pte_offset_map_lock)
 #endif
-#ifdef HAVE_PTE_OFFSET_MAP_LOCK_PLAIN	/* no inline function around it any more, after 6.18 */
+#ifdef HAVE_PTE_OFFSET_MAP_LOCK_PLAIN	/* no inline function around it any more, between 6.18 and 7.1 */
 KUP_SYM(pte_offset_map_lock)
 #endif
-#if defined(HAVE_PAGETABLE_FREE_KERNEL) && defined(CONFIG_ASYNC_KERNEL_PGTABLE_FREE)	/* in pagetable_free(), after 6.18 */
+#if defined(HAVE_PAGETABLE_FREE_KERNEL) && defined(CONFIG_ASYNC_KERNEL_PGTABLE_FREE)	/* in pagetable_free(), between 6.18 and 7.1 */
 KUP_SYM(pagetable_free_kernel)
 #endif
 #ifdef HAVE_PTE_MKWRITE_VMA

@@ -72,7 +72,7 @@ static inline void kup_compat_make_thp(struct page *page)
 /**
  * kup_compat_thp_prepare - what must be there before a huge page is charged to the active memcg; sleeps
  *
- * From 7.3 on (deferred_split_lru, a list_lru) each memcg needs a list of its own before one of its huge pages may go on it: without,
+ * From 7.2 on (deferred_split_lru, a list_lru) each memcg needs a list of its own before one of its huge pages may go on it: without,
  * the page goes on a parent's list, and comes off under the lock of another. The kernel makes it for a page that is charged.
  */
 static inline int kup_compat_thp_prepare(void)

@@ -44,7 +44,7 @@ static inline void kup_compat_vma_start_write(struct vm_area_struct *vma)
 #endif
 }
 
-#ifndef HAVE_ANON_VMA_PREPARE	/* went to mm/internal.h, after 6.18; __anon_vma_prepare() is in symbols-list.h */
+#ifndef HAVE_ANON_VMA_PREPARE	/* went to mm/internal.h between 6.18 and 7.1; __anon_vma_prepare() is in symbols-list.h */
 #include <linux/rmap.h>
 int __anon_vma_prepare(struct vm_area_struct *vma);
 
@@ -71,7 +71,7 @@ void folio_add_lru_vma(struct folio *folio, struct vm_area_struct *vma);
 /* Unmap and free what is there in [@addr, @addr + @size), which @vma has. */
 static inline void kup_compat_zap(struct vm_area_struct *vma, unsigned long addr, unsigned long size)
 {
-#ifdef HAVE_ZAP_VMA_RANGE	/* renamed after 6.18, and without the details that nobody outside mm/ gave */
+#ifdef HAVE_ZAP_VMA_RANGE	/* renamed between 6.18 and 7.1, and without the details that nobody outside mm/ gave */
 	zap_vma_range(vma, addr, size);
 #else
 	zap_page_range_single(vma, addr, size, NULL);
