@@ -27,12 +27,14 @@ cells=$build/matrix
 mkdir -p "$cells"
 lock matrix
 
-# Each flavour's kernels, oldest first: version, suites, series, flavour. Those that turned out to be gone are left out.
+# Each flavour's kernels, oldest first: version, suites, series, flavour. Those that are gone, or turned out to be, are left out.
 kernels()
 {
 	local f
 	for f in $FLAVOURS; do
-		KUP_FLAVOUR=$f "$top/ci/kernels.sh" list | awk -v f="$f" '{ print $1, $2, $3, f }'
+		KUP_FLAVOUR=$f "$top/ci/kernels.sh" list | awk -v f="$f" -v gone="$cells/gone" '
+			$4 == "gone" { system("touch " gone "-" $1); next }
+			{ print $1, $2, $3, f }'
 	done | grep -vFf <(cd "$cells" && find . -name 'gone-*' -printf '%f \n' | sed 's/^gone-//')
 }
 
