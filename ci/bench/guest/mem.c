@@ -6,7 +6,7 @@
  *   mem keep			becomes a process to be kept: says "pid N"; does then what it is asked:
  *   mem ask PID SHAPE MB	drop all memory, and have MB of this shape, touched for the first time: how long that took
  *   mem ask PID touch		write to every page of it: how long that took
- *   mem drain			let the drainer go: how long until nothing is unbound
+ *   mem drain			let the drainer go: how long until nothing is unbound, and until the hooks are gone
  *   mem faults			first touches of a process that has nothing to do with kup-ppp
  *   mem seal SHAPE MB N	N times preserve, seal and abort a frozen process, then N times CRIU's dump of it
  *
@@ -202,11 +202,18 @@ static void simple(unsigned long request, uint32_t flags, const char *what)
 
 static int drain(void)
 {
-	long long begin = now();
+	long long begin = now(), bound;
+	struct kup_status st;
 
 	simple(KUP_IOC_DRAIN, KUP_DRAIN_RUN, "DRAIN run");
+	do {
+		usleep(1000);
+		st = (struct kup_status){ .size = sizeof(st) };
+		must(ioctl(dev, KUP_IOC_STATUS, &st), "STATUS");
+	} while (st.unbound_pages);
+	bound = now() - begin;
 	simple(KUP_IOC_DRAIN, KUP_DRAIN_WAIT, "DRAIN wait");
-	printf("{\"what\": \"drain\", \"ns\": %lld}\n", now() - begin);
+	printf("{\"what\": \"drain\", \"ns\": %lld, \"till_idle_ns\": %lld}\n", bound, now() - begin);
 	return 0;
 }
 
