@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WIDTH	1420
+#define WIDTH	1560
 #define LEFT	400	/* of the bars */
 #define GOAL	170	/* width of a bar that just takes its goal */
 #define MOST	1.75	/* where bars are cut */
@@ -130,7 +130,7 @@ static void draw_row(FILE *f, const struct row *r, int y)
 	if (r->repetitions < 2)
 		snprintf(line, sizeof(line), "counted once");
 	text(f, RIGHT, y + 29, "small", line);
-	snprintf(line, sizeof(line), "%.104s%s", r->method, strlen(r->method) > 104 ? "…" : "");
+	snprintf(line, sizeof(line), "%.128s%s", r->method, strlen(r->method) > 128 ? "…" : "");
 	text(f, RIGHT + 110, y + 29, "small", line);
 }
 

@@ -136,7 +136,7 @@ static void keep(void)
 		s = si.si_value.sival_int % 8;
 		ns = s == TOUCH ? touch() : have(s, si.si_value.sival_int / 8);
 		f = fopen(ANSWER ".new", "we");
-		if (!f || fprintf(f, "{\"what\": \"%s\", \"pages\": %zu, \"ns\": %lld}\n", shapes[s], area_size / PAGE, ns) < 0 ||
+		if (!f || fprintf(f, "{\"what\": \"%s\", \"pages\": %zu, \"ns\": %lld}\n", shapes[s], area_size / PAGE / (area_shape == SINGLE ? 2 : 1), ns) < 0 ||
 		    fclose(f) || rename(ANSWER ".new", ANSWER))
 			_exit(1);
 	}
