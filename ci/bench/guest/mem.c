@@ -10,7 +10,8 @@
  *   mem faults			first touches of a process that has nothing to do with kup-ppp
  *   mem seal SHAPE MB N	N times preserve, seal and abort a frozen process, then N times CRIU's dump of it
  *
- * SHAPE: small (4 KiB pages), huge (2 MiB pages), single (4 KiB pages of which no two are neighbours in RAM), none
+ * SHAPE: small (4 KiB pages), huge (2 MiB pages), single (4 KiB pages of which no two are neighbours in RAM), sparse (the same,
+ * every other one by chance: blocks do not just join them all), none
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -38,8 +39,8 @@
 #define FAULTS	2048	/* of a round of `mem faults` */
 #define ROUNDS	65
 
-enum shape { NONE, SMALL, HUGES, SINGLE, TOUCH };
-static const char *const shapes[] = { "none", "small", "huge", "single", "touch" };
+enum shape { NONE, SMALL, HUGES, SINGLE, SPARSE, TOUCH };
+static const char *const shapes[] = { "none", "small", "huge", "single", "sparse", "touch" };
 
 static char *area;
 static size_t area_size;
@@ -59,6 +60,19 @@ static long long now(void)
 	return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
+/* So much memory is had for what is kept of it. */
+static size_t spread(enum shape s)
+{
+	return s == SINGLE ? 2 : s == SPARSE ? 4 : 1;
+}
+
+static bool heads(uint64_t x)
+{
+	x *= 0x9e3779b97f4a7c15ULL;
+	x = (x ^ x >> 31) * 0x94d049bb133111ebULL;
+	return x >> 63;
+}
+
 /* Keeps the pages that stand in even frames: whatever lies between them is somebody else's or free. */
 static void keep_singles(void)
 {
@@ -70,7 +84,8 @@ static void keep_singles(void)
 		if (pread(fd, map, 512 * sizeof(*map), ((uintptr_t)area / PAGE + i) * sizeof(*map)) != 512 * sizeof(*map))
 			die("pagemap");
 		for (size_t j = 0; j < 512; j++)
-			if ((map[j] & 1) && madvise(area + (i + j) * PAGE, PAGE, MADV_DONTNEED))
+			if (((map[j] & 1) || (area_shape == SPARSE && heads(map[j]))) &&
+			    madvise(area + (i + j) * PAGE, PAGE, MADV_DONTNEED))
 				die("madvise");
 	}
 	close(fd);
@@ -93,7 +108,7 @@ static long long have(enum shape shape, size_t mib)
 
 	if (area_size)
 		munmap(area, area_size);
-	area_size = shape == NONE ? 0 : (mib << 20) * (shape == SINGLE ? 2 : 1);
+	area_size = shape == NONE ? 0 : (mib << 20) * spread(shape);
 	area_shape = shape;
 	if (!area_size)
 		return 0;
@@ -104,7 +119,7 @@ static long long have(enum shape shape, size_t mib)
 		die("mmap");
 	madvise(area, area_size, shape == HUGES ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	ns = touch();
-	if (shape == SINGLE)
+	if (spread(shape) > 1)
 		keep_singles();
 	return ns;
 }
@@ -136,7 +151,7 @@ static void keep(void)
 		s = si.si_value.sival_int % 8;
 		ns = s == TOUCH ? touch() : have(s, si.si_value.sival_int / 8);
 		f = fopen(ANSWER ".new", "we");
-		if (!f || fprintf(f, "{\"what\": \"%s\", \"pages\": %zu, \"ns\": %lld}\n", shapes[s], area_size / PAGE / (area_shape == SINGLE ? 2 : 1), ns) < 0 ||
+		if (!f || fprintf(f, "{\"what\": \"%s\", \"pages\": %zu, \"ns\": %lld}\n", shapes[s], area_size / PAGE / spread(area_shape), ns) < 0 ||
 		    fclose(f) || rename(ANSWER ".new", ANSWER))
 			_exit(1);
 	}
@@ -250,7 +265,7 @@ static int seal(enum shape shape, size_t mib, int n)
 	long long preserve[n], sealed[n], dump[n];
 	struct kup_seal s;
 	char command[256], text[16], go = 0;
-	int pipes[2], dumps = shape == SINGLE ? 0 : n;
+	int pipes[2], dumps = spread(shape) > 1 ? 0 : n;
 	uint64_t pages = 0, huge = 0;
 	pid_t pid;
 
