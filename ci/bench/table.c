@@ -120,18 +120,18 @@ static void draw_row(FILE *f, const struct row *r, int y)
 	amount(most, sizeof(most), r->most, unit);
 	text(f, RIGHT, y + 14, r->met ? "figure good" : "figure bad", ratio);
 	snprintf(line, sizeof(line), "goal %s %s", *r->sign == '<' ? "≤" : "≥", goal);
-	text(f, RIGHT + 92, y + 14, "goal", line);
+	text(f, RIGHT + 116, y + 14, "goal", line);
 	if (r->has_base)
 		snprintf(line, sizeof(line), "%s against %s", amount(value, sizeof(value), r->value, r->unit), amount(base, sizeof(base), r->base, r->unit));
 	else
 		*line = 0;
-	text(f, RIGHT + 220, y + 14, "goal", line);
+	text(f, RIGHT + 250, y + 14, "goal", line);
 	snprintf(line, sizeof(line), "%s … %s", least, most);
 	if (r->repetitions < 2)
 		snprintf(line, sizeof(line), "counted once");
 	text(f, RIGHT, y + 29, "small", line);
 	snprintf(line, sizeof(line), "%.128s%s", r->method, strlen(r->method) > 128 ? "…" : "");
-	text(f, RIGHT + 110, y + 29, "small", line);
+	text(f, RIGHT + 150, y + 29, "small", line);
 }
 
 static bool draw(const char *path, const struct row *row, size_t nr, size_t met, struct json_object *all)
