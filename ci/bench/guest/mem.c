@@ -6,7 +6,7 @@
  *   mem keep			becomes a process to be kept: says "pid N"; does then what it is asked:
  *   mem ask PID SHAPE MB	drop all memory, and have MB of this shape, touched for the first time: how long that took
  *   mem ask PID touch		write to every page of it: how long that took
- *   mem drain			let the drainer go: how long until nothing is unbound, and until the hooks are gone
+ *   mem drain PID MB		let the drainer go: how long until nothing of PID's is unbound, and until the hooks are gone
  *   mem faults			first touches of a process that has nothing to do with kup-ppp
  *   mem seal SHAPE MB N	N times preserve, seal and abort a frozen process, then N times CRIU's dump of it
  *
@@ -215,17 +215,23 @@ static void simple(unsigned long request, uint32_t flags, const char *what)
 	must(CALL(request, &s), what);
 }
 
-static int drain(void)
+static int drain(pid_t pid, size_t mib)
 {
 	long long begin = now(), bound;
-	struct kup_status st;
+	size_t pages = 0;
+	char path[64];
+	FILE *f;
 
 	simple(KUP_IOC_DRAIN, KUP_DRAIN_RUN, "DRAIN run");
-	do {
+	/* By what the process has: STATUS would wait while the hooks are removed. Its counter may be some pages behind. */
+	snprintf(path, sizeof(path), "/proc/%d/statm", pid);
+	while (pages + 512 < mib << 8) {
 		usleep(1000);
-		st = (struct kup_status){ .size = sizeof(st) };
-		must(ioctl(dev, KUP_IOC_STATUS, &st), "STATUS");
-	} while (st.unbound_pages);
+		f = fopen(path, "re");
+		if (!f || fscanf(f, "%*u %zu", &pages) != 1)
+			die(path);
+		fclose(f);
+	}
 	bound = now() - begin;
 	simple(KUP_IOC_DRAIN, KUP_DRAIN_WAIT, "DRAIN wait");
 	printf("{\"what\": \"drain\", \"ns\": %lld, \"till_idle_ns\": %lld}\n", bound, now() - begin);
@@ -373,8 +379,8 @@ int main(int argc, char **argv)
 	dev = open(KUP_DEVICE, O_RDWR | O_CLOEXEC);
 	if (dev < 0)
 		die(KUP_DEVICE);
-	if (!strcmp(verb, "drain"))
-		return drain();
+	if (!strcmp(verb, "drain") && argc == 4)
+		return drain(atoi(argv[2]), atoi(argv[3]));
 	if (!strcmp(verb, "seal") && argc == 5)
 		return seal(shape_of(argv[2]), atoi(argv[3]), atoi(argv[4]));
 	fputs("mem: see the top of mem.c\n", stderr);
