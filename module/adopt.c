@@ -36,6 +36,31 @@ static bool take_frame(const struct frames *frames, u64 pfn)
 	return PageReserved(page) && page_count(page) == 1 && !page->mapping;
 }
 
+/*
+ * So many frames from @pfn on at once, which no other process and nothing else has named; false if one of them is not to be had, and
+ * then all are left.
+ */
+static bool take_run(const struct frames *frames, u64 pfn, unsigned int nr)
+{
+	u64 end = pfn + nr, i = pfn;
+
+	if (end > frames->end || find_next_zero_bit(frames->map, end, pfn) < end)
+		return false;
+	while (i < end) {
+		/* The memory map is there or not for a whole chunk of frames. */
+		u64 stop = min(end, round_up(i + 1, KUP_CHUNK_PAGES));
+		struct page *page = pfn_to_page(i);
+
+		if (!pfn_valid(i))
+			return false;
+		for (; i < stop; i++, page++)
+			if (!PageReserved(page) || page_ref_count(page) != 1 || page->mapping)
+				return false;
+	}
+	bitmap_clear(frames->map, pfn, nr);
+	return true;
+}
+
 /* The memory may be anybody's by now, if nothing was reserved: what is read there proves nothing until it is checked. */
 static void peek_header(u64 area, struct kup_handover *copy)
 {
@@ -129,6 +154,26 @@ static int take_area(const struct kup_handover *h, const struct frames *frames, 
 	return 0;
 }
 
+/* Those of a chunk that is one or more runs, without looking at each number; false for another one, or if a frame is not to be had. */
+static bool take_runs(const struct frames *frames, const struct kup_chunk *c, const struct kup_stream *stream)
+{
+	const struct kup_run *run = stream->base + c->value * 8ULL;
+	unsigned int i;
+
+	if (c->kind == KUP_CHUNK_HUGE)
+		return take_run(frames, c->value, KUP_CHUNK_PAGES);
+	if (c->kind != KUP_CHUNK_RUNS)
+		return false;
+	for (i = 0; i < c->nr && take_run(frames, run[i].pfn, run[i].nr); i++)
+		;
+	if (i == c->nr)
+		return true;
+	/* Back with those that were taken: who looks at each one tells which is the culprit. */
+	while (i--)
+		bitmap_set(frames->map, run[i].pfn, run[i].nr);
+	return false;
+}
+
 static int take_record(const struct kup_record *rec, const struct kup_stream *stream, const struct frames *frames, u32 *pfns, char *why)
 {
 	u32 i, n;
@@ -136,6 +181,9 @@ static int take_record(const struct kup_record *rec, const struct kup_stream *st
 	for (i = 0; i < rec->mm->nr_chunks; i++) {
 		const struct kup_chunk *c = &rec->chunks[i];
 
+		cond_resched();
+		if (take_runs(frames, c, stream))
+			continue;
 		kup_chunk_decode(c, stream->base, stream->maps_size, pfns);
 		for (n = 0; n < KUP_CHUNK_PAGES; n++)
 			if (pfns[n] && !take_frame(frames, pfns[n])) {
@@ -143,7 +191,6 @@ static int take_record(const struct kup_record *rec, const struct kup_stream *st
 					c->addr + n * KUP_FRAME_SIZE);
 				return -EBADMSG;
 			}
-		cond_resched();
 	}
 	return 0;
 }

@@ -81,6 +81,7 @@ int kup_preserve(struct kup_preserve *p);		/* preserve.c */
 int kup_seal(struct kup_seal *s);			/* seal.c */
 void kup_old_abort(void);				/* PREPARED, PRESERVED, SEALED -> IDLE; cannot fail */
 void kup_old_status(struct kup_status *st);
+void kup_old_init(void);				/* at module init */
 void kup_old_exit(void);				/* at module exit, in IDLE */
 
 /* New side. */

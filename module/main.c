@@ -273,6 +273,7 @@ static int __init kup_init(void)
 		pr_err("not loaded: no way to hook faults, error %d\n", err);
 		return err;
 	}
+	kup_old_init();
 	return misc_register(&device);
 }
 

@@ -17,30 +17,30 @@ static __u64 align8(__u64 n)
 	return (n + 7) & ~7ULL;
 }
 
-static unsigned int count_runs(const __u32 *pfn)
+#define RUNS_MAX	(KUP_PAYLOAD_MAX / sizeof(struct kup_run))	/* with more, scatter is smaller in any case */
+
+/* All runs of consecutive frames, of which the first RUNS_MAX are written. One pass: there are 512 frames for each 2 MiB kept. */
+static unsigned int find_runs(const __u32 *pfn, struct kup_run *run)
 {
-	unsigned int i, runs = 0;
+	unsigned int i = 0, first, n = 0;
 
-	for (i = 0; i < KUP_CHUNK_PAGES; i++)
-		if (pfn[i] != KUP_PFN_NONE && (!i || pfn[i - 1] == KUP_PFN_NONE || pfn[i] != pfn[i - 1] + 1))
-			runs++;
-	return runs;
-}
+	while (i < KUP_CHUNK_PAGES) {
+		__u64 next = pfn[i];
 
-static int encode_runs(struct kup_chunk *c, const __u32 *pfn, unsigned int nr, struct kup_run *run)
-{
-	unsigned int i, n = 0;
-
-	c->kind = KUP_CHUNK_RUNS;
-	c->nr = nr;
-	for (i = 0; i < KUP_CHUNK_PAGES; i++) {
-		if (pfn[i] == KUP_PFN_NONE)
+		if (next == KUP_PFN_NONE) {
+			i++;
 			continue;
-		if (!i || pfn[i - 1] == KUP_PFN_NONE || pfn[i] != pfn[i - 1] + 1)
-			run[n++] = (struct kup_run) { .first = i, .pfn = pfn[i] };
-		run[n - 1].nr++;
+		}
+		first = i;
+		do {
+			i++;
+			next++;
+		} while (i < KUP_CHUNK_PAGES && pfn[i] == next);
+		if (n < RUNS_MAX)
+			run[n] = (struct kup_run) { .first = first, .nr = i - first, .pfn = pfn[first] };
+		n++;
 	}
-	return nr * sizeof(*run);
+	return n;
 }
 
 static int encode_scatter(struct kup_chunk *c, const __u32 *pfn, unsigned int nr, __u32 base, struct kup_scatter *s)
@@ -62,37 +62,57 @@ static int encode_scatter(struct kup_chunk *c, const __u32 *pfn, unsigned int nr
 	return sizeof(*s) + align8((__u64)nr * c->width);
 }
 
-int kup_chunk_encode(struct kup_chunk *c, const __u32 *pfn, int huge, void *payload)
+static unsigned int count_frames(const __u32 *pfn, __u32 *low, __u32 *high)
 {
-	unsigned int i, nr = 0, runs, width = 1;
-	__u32 low = ~0u, high = 0;
+	unsigned int i, nr = 0;
 
-	c->value = 0;
-	c->width = 0;
 	for (i = 0; i < KUP_CHUNK_PAGES; i++) {
 		if (pfn[i] == KUP_PFN_NONE)
 			continue;
 		nr++;
-		low = pfn[i] < low ? pfn[i] : low;
-		high = pfn[i] > high ? pfn[i] : high;
+		*low = pfn[i] < *low ? pfn[i] : *low;
+		*high = pfn[i] > *high ? pfn[i] : *high;
 	}
-	if (!nr)
+	return nr;
+}
+
+int kup_chunk_encode_runs(struct kup_chunk *c, unsigned int nr, const struct kup_run *run, int huge)
+{
+	c->width = 0;
+	c->kind = huge ? KUP_CHUNK_HUGE : KUP_CHUNK_RUNS;
+	c->nr = huge ? KUP_CHUNK_PAGES : nr;
+	c->value = huge ? run->pfn : 0;
+	return huge ? 0 : nr * sizeof(*run);
+}
+
+int kup_chunk_encode(struct kup_chunk *c, const __u32 *pfn, int huge, void *payload)
+{
+	unsigned int nr, runs, width = 1;
+	struct kup_run *run = payload;
+	__u32 low = ~0u, high = 0;
+
+	c->value = 0;
+	c->width = 0;
+	runs = find_runs(pfn, run);
+	if (!runs)
 		return -EINVAL;
-	runs = count_runs(pfn);
-	if (huge) {
-		if (nr != KUP_CHUNK_PAGES || runs != 1 || pfn[0] % KUP_CHUNK_PAGES)
-			return -EINVAL;
-		c->kind = KUP_CHUNK_HUGE;
-		c->nr = nr;
-		c->value = pfn[0];
-		return 0;
+	if (huge && (run->nr != KUP_CHUNK_PAGES || pfn[0] % KUP_CHUNK_PAGES))
+		return -EINVAL;
+	if (huge || runs <= KUP_RUNS_ALWAYS)
+		return kup_chunk_encode_runs(c, runs, run, huge);
+	/* The smallest scatter for as many pages as there are runs at least, each of one byte: then nobody needs to count. */
+	if (runs * sizeof(*run) > sizeof(struct kup_scatter) + align8(runs)) {
+		nr = count_frames(pfn, &low, &high);
+		while (width < 4 && (high - low) >> 8 * width)
+			width++;
+		if (runs * sizeof(*run) > sizeof(struct kup_scatter) + align8((__u64)nr * width)) {
+			c->width = width;
+			return encode_scatter(c, pfn, nr, low, payload);
+		}
 	}
-	while (width < 4 && (high - low) >> 8 * width)
-		width++;
-	if (runs * sizeof(struct kup_run) <= sizeof(struct kup_scatter) + align8((__u64)nr * width))
-		return encode_runs(c, pfn, runs, payload);
-	c->width = width;
-	return encode_scatter(c, pfn, nr, low, payload);
+	c->kind = KUP_CHUNK_RUNS;
+	c->nr = runs;
+	return runs * sizeof(*run);
 }
 
 static int decode_huge(const struct kup_chunk *c, __u32 *pfn)

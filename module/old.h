@@ -8,6 +8,8 @@
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 
+#include <kup/handover.h>
+
 #include "compat/compat.h"
 #include "kup.h"
 
@@ -65,6 +67,22 @@ static inline enum kup_page_kind kup_pte_kind(pte_t pte)
 	if (pte_special(pte) || !pfn_valid(pte_pfn(pte)))
 		return KUP_PAGE_OTHER;
 	return kup_page_kind(pfn_to_page(pte_pfn(pte)));
+}
+
+/*
+ * An anonymous page by itself, that one entry maps and nobody has pinned: what nearly all are. False tells nothing. Not to be asked
+ * about memory of a device.
+ */
+static inline bool kup_page_is_plain(struct page *page)
+{
+	unsigned long care = BIT(PG_head) | BIT(PG_anon_exclusive);
+
+#ifdef CONFIG_MEMORY_FAILURE
+	care |= BIT(PG_hwpoison);
+#endif
+	/* What only looks like a head (hugetlb's) has PG_head as well: so the bit of a tail is enough. */
+	return (kup_compat_page_flags(page) & care) == BIT(PG_anon_exclusive) && !kup_compat_tail_bit(page) &&
+	       folio_test_anon((struct folio *)page) && page_ref_count(page) < GUP_PIN_COUNTING_BIAS;
 }
 
 /* scan.c */

@@ -31,6 +31,13 @@
 
 LIST_HEAD(kup_old_mms);
 
+static const long *swap_total;	/* the kernel's; NULL if it cannot be found. 0: no page is swapped out, nor will be brought in */
+
+void kup_old_init(void)
+{
+	swap_total = (const long *)kup_symbol("total_swap_pages");
+}
+
 /* Room for one more chunk. Not to be called under an anon_vma's lock: reclaim takes those. */
 static int reserve_chunk(struct kup_old_mm *om)
 {
@@ -99,15 +106,46 @@ static int hide_huge(struct kup_old_mm *om, struct vm_area_struct *vma, pmd_t *p
 	return 0;
 }
 
+/*
+ * How many entries from @i on map plain pages one behind the other: each is KUP_PAGE_KEEP, found in a fraction of the time that
+ * kup_pte_kind() takes. The memory map is there or not, and memory is a device's or not, for whole chunks of frames.
+ */
+static unsigned int plain_run(const pte_t *pte, unsigned int i, unsigned int nr)
+{
+	unsigned long val = pte_val(pte[i]), pfn = (val & PTE_PFN_MASK) >> PAGE_SHIFT;
+	unsigned int first = i;
+	struct page *page;
+
+	if ((val & (_PAGE_PRESENT | _PAGE_SPECIAL)) != _PAGE_PRESENT || !pfn_valid(pfn))
+		return 0;
+	page = pfn_to_page(pfn);
+	if (is_zone_device_page(page))
+		return 0;
+	do {
+		if (!kup_page_is_plain(page))
+			break;
+		i++;
+		page++;
+		val += PAGE_SIZE;
+	} while (i < nr && val & (PMD_SIZE - PAGE_SIZE) && pte_val(pte[i]) == val);
+	return i - first;
+}
+
 /* Under the locks of the middle entry and of the table. */
 static int hide_ptes(struct kup_old_mm *om, struct vm_area_struct *vma, pmd_t *pmd, unsigned long start, unsigned long end,
 		     char *why)
 {
 	pte_t *pte = pte_offset_kernel(pmd, start);
-	unsigned int i, nr = (end - start) / PAGE_SIZE, keep = 0, stay = 0;
+	unsigned int i, nr = (end - start) / PAGE_SIZE, run, keep = 0, stay = 0;
 	struct kup_hidden *h;
 
 	for (i = 0; i < nr; i++) {
+		run = plain_run(pte, i, nr);
+		if (run) {
+			keep += run;
+			i += run - 1;
+			continue;
+		}
 		switch (kup_pte_kind(pte[i])) {
 		case KUP_PAGE_NONE:
 		case KUP_PAGE_ZERO:
@@ -336,7 +374,8 @@ static int preserve_mm(struct task_struct *leader, struct mm_struct *mm, struct 
 	mmap_read_unlock(mm);
 	if (err)
 		return err;
-	err = swap_in(mm);
+	if (!swap_total || READ_ONCE(*swap_total))
+		err = swap_in(mm);
 	if (err)
 		return err;
 	om = new_om(leader, mm);

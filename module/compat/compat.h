@@ -109,6 +109,24 @@ static inline bool kup_compat_next_segment(struct iov_iter *iter, unsigned long 
 #endif
 }
 
+static inline unsigned long kup_compat_page_flags(const struct page *page)
+{
+#ifdef HAVE_MEMDESC_FLAGS	/* a type of its own, 6.18 */
+	return READ_ONCE(page->flags.f);
+#else
+	return READ_ONCE(page->flags);
+#endif
+}
+
+static inline bool kup_compat_tail_bit(const struct page *page)
+{
+#ifdef HAVE_COMPOUND_INFO	/* renamed after 6.18; the bit is the same */
+	return READ_ONCE(page->compound_info) & 1;
+#else
+	return READ_ONCE(page->compound_head) & 1;
+#endif
+}
+
 /* Is this entry, not none and not present, a page in the swap? Else it is a marker, or a page on its way. */
 static inline bool kup_compat_is_swap_pte(pte_t pte)
 {

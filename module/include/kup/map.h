@@ -73,6 +73,19 @@ static_assert(sizeof(struct kup_scatter) == 72, "map layout");
  */
 int kup_chunk_encode(struct kup_chunk *c, const __u32 *pfn, int huge, void *payload);
 
+/* So few runs are the smallest form, whatever else is true of the frames: 8 bytes each, and scatter has 72 and one a page. */
+#define KUP_RUNS_ALWAYS		(sizeof(struct kup_scatter) / sizeof(struct kup_run))
+
+/**
+ * kup_chunk_encode_runs - the same for a chunk that is known as runs
+ * @nr: of runs, 1 to KUP_RUNS_ALWAYS
+ * @run: sorted, disjoint, and one does not continue another; they are the payload
+ * @huge: the one run is one compound page
+ *
+ * Return: bytes of payload.
+ */
+int kup_chunk_encode_runs(struct kup_chunk *c, unsigned int nr, const struct kup_run *run, int huge);
+
 /**
  * kup_chunk_decode - the frames of a chunk
  * @c: the chunk
