@@ -126,7 +126,7 @@ static unsigned int hidden_frames(struct seal *s, const struct kup_hidden *h)
  */
 static unsigned int hidden_runs(struct seal *s, const struct kup_hidden *h, unsigned int *pages)
 {
-	const unsigned long care = PTE_PFN_MASK | _PAGE_PRESENT, zero = my_zero_pfn(0);
+	const unsigned long care = PTE_PFN_MASK | _PAGE_PRESENT, zero = page_to_pfn(ZERO_PAGE(0));
 	struct kup_run *run = (void *)s->payload;
 	unsigned int i = 0, first, n = 0;
 	const pte_t *pte;
