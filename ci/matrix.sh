@@ -6,10 +6,13 @@
 #   consecutive   each kernel package of a series and the next one
 #   neighbours    the newest of each series and that of the next series
 #   extremes      the oldest kernel of all and the newest
+#   machines      the newest kernels of the oldest and of the newest series, on other machines: two sockets (numa), 5-level page tables
+#                 (la57), 4 CPUs (cpus4), and where memory is single pages (fragmented): there the new kernel's boot is held against
+#                 one where it is not
 # and each of these backwards, in the same guest's life. In the environment:
 #   FROM=, TO=    versions or series: only cells that start or end there. Both: that one way, whatever it is
 #   SERIES=       only cells within this series
-#   KIND=         only consecutive, neighbours or extremes
+#   KIND=         only consecutive, neighbours, extremes or machines
 #   FLAVOURS      of "cloud-amd64 amd64 rt-amd64"; the last is tried between neighbours only
 #   SIZE          megabytes of payload (64)
 #
@@ -38,15 +41,27 @@ kernels()
 	done | grep -vFf <(cd "$cells" && find . -name 'gone-*' -printf '%f \n' | sed 's/^gone-//')
 }
 
-# Pairs to go there and back: older, newer, kind, how many packages apart. Each once.
+# What a machine is, as arguments of ci/scenario.
+declare -A machine_args=(
+	[plain]="--scenario memcached --size $SIZE"
+	[numa]="--scenario memcached --size $SIZE --cpus 2 --nodes 2"
+	[la57]="--scenario memcached --size $SIZE --cpu max,erms=off,fsrm=off"
+	[cpus4]="--scenario memcached --size $SIZE --cpus 4"
+	[fragmented]="--scenario fragmented --size 430 --mem 2560 --icount"
+)
+unfragmented="--scenario memcached --size 430 --mem 2560 --icount"
+
+# Pairs to go there and back: older, newer, kind, how many packages apart, machine. Each once.
 plan()
 {
 	awk '
-	function pair(a, b, kind, apart) { if (a != b && !seen[a, b]++) print a, b, kind, apart }
+	function pair(a, b, kind, apart, machine) { if (a != b && !seen[a, b, machine]++) print a, b, kind, apart, machine ? machine : "plain" }
 	function ends() {
 		if (!flavour) return
 		for (i = 2; i <= nr; i++) pair(last[i - 1], last[i], "neighbours", at[i] - at[i - 1])
 		pair(oldest, last[nr], "extremes", n - 1)
+		if (!machines++)
+			for (i = split("numa la57 cpus4 fragmented", on); i; i--) pair(last[1], last[nr], "machines", n - at[1], on[i])
 	}
 	$4 != flavour { ends(); flavour = $4; n = nr = 0; series = ""; oldest = $1 }
 	{
@@ -64,57 +79,68 @@ one() { awk -v n="$1" '$1 == n || ($3 == n && $4 == f) { v = $1 } END { print v 
 
 is() { [ -z "$2" ] || [ "$1" = "$2" ] || [ "$(awk -v v="$1" '$1 == v { print $3 }' "$list")" = "$2" ]; }
 
-# Only what is asked for, a line a pair: older, newer, kind, apart, "both", "up" or "down".
+# Only what is asked for, a line a pair: older, newer, kind, apart, machine, "both", "up" or "down".
 wanted()
 {
-	local a b kind apart up down
+	local a b kind apart machine up down
 	if [ -n "$FROM" ] && [ -n "$TO" ]; then
 		a=$(one "$FROM") b=$(one "$TO")
 		[ -n "$a" ] && [ -n "$b" ] || die "no kernel '$FROM' or no kernel '$TO' in the archive: ci/kernels.sh list"
-		echo "$a $b asked $(awk -v a="$a" -v b="$b" '$1 == a { x = NR } $1 == b { y = NR } END { print x < y ? y - x : x - y }' "$list") up"
+		echo "$a $b asked $(awk -v a="$a" -v b="$b" '$1 == a { x = NR } $1 == b { y = NR } END { print x < y ? y - x : x - y }' "$list") plain up"
 		return
 	fi
-	plan "$list" | while read -r a b kind apart; do
+	plan "$list" | while read -r a b kind apart machine; do
 		[ -z "$KIND" ] || [ "$kind" = "$KIND" ] || continue
 		if [ -n "$SERIES" ]; then is "$a" "$SERIES" && is "$b" "$SERIES" || continue; fi
 		up= down=
 		if is "$a" "$FROM" && is "$b" "$TO"; then up=1; fi
 		if is "$b" "$FROM" && is "$a" "$TO"; then down=1; fi
 		case $up$down in
-		11) echo "$a $b $kind $apart both" ;;
-		1) echo "$a $b $kind $apart ${up:+up}${down:+down}" ;;
+		11) echo "$a $b $kind $apart $machine both" ;;
+		1) echo "$a $b $kind $apart $machine ${up:+up}${down:+down}" ;;
 		esac
 	done
 }
 
-cell() { echo "$cells/$1--$2.json"; }
-good() { json_holds "$(cell "$1" "$2")" ".result == \"ok\" and .inputs == \"$inputs\""; }
+# Of a cell, three words: from, to, machine.
+cell() { echo "$cells/$1--$2${3/#/--}.json" | sed 's/--plain\././'; }
+good() { json_holds "$(cell "$@")" ".result == \"ok\" and .inputs == \"$inputs\""; }
 
-# keep FROM TO KIND APART NR: what the run's result, in $run, says of its switch NR, or $log if there is none. It is good if it was verified and drained,
-# whatever came after, and the console of the whole life is clean.
+# keep FROM TO MACHINE KIND APART NR: what the run's result, in $run, says of its switch NR, or $log if there is none. It is good if it was
+# verified and drained, whatever came after, and the console of the whole life is clean. In fragmented memory there must have been
+# 100,000 pages without a neighbour, and the new kernel's boot be at most 1.05 times that of the life in $whole.
 keep()
 {
-	jq -s --arg from "$1" --arg to "$2" --arg kind "$3" --argjson apart "$4" --argjson nr "$5" --arg inputs "$inputs" \
-		--arg log "$(grep -v '^make' "$log" | tail -1)" '
-		(.[0] // {}) as $r | ($r.switches // [])[$nr] as $s |
-		(if ($r.ok or ($s.status.state? == "idle" and ($r.console // 0) == 0)) and $s then "ok" else "failed" end) as $result |
-		{$from, $to, $kind, $apart, $result, blackout_ms: $s.blackout_ms, gap_ms: $s.gap_ms, frames: $s.frames,
-		 extents: $s.extents, criu: $s.report.criu, criu_bytes: $s.criu_bytes, bytes: $r.verify.bytes,
-		 why: (if $result == "ok" then null else $r.why // $log end), run: $r.run, $inputs}' \
-		"$run" >"$(cell "$1" "$2").new" && mv "$(cell "$1" "$2").new" "$(cell "$1" "$2")"
+	local file
+	file=$(cell "$1" "$2" "$3")
+	jq -n --arg from "$1" --arg to "$2" --arg machine "$3" --arg kind "$4" --argjson apart "$5" --argjson nr "$6" --arg inputs "$inputs" \
+		--arg log "$(grep -v '^make' "$log" | tail -1)" --slurpfile run "$run" --slurpfile whole "$whole" '
+		def boot: (.switches // [])[$nr].report.steps? // [] | map(select(.step == "boot").ms) | .[0];
+		($run[0] // {}) as $r | ($r.switches // [])[$nr] as $s | ($r | boot) as $boot | ($whole[0] // {} | boot) as $unfragmented |
+		(if $machine != "fragmented" then null
+		 elif ($s.depart.singles? // 0) < 100000 then "\($s.depart.singles? // "no") single pages, 100000 were to be had"
+		 elif ($boot and $unfragmented | not) then "the time of a boot is missing"
+		 elif $boot > 1.05 * $unfragmented then "boot \($boot) ms, \($unfragmented) in whole memory" else null end) as $slow |
+		(if ($r.ok or ($s.status.state? == "idle" and ($r.console // 0) == 0)) and $s and ($slow | not) then "ok" else "failed" end) as $result |
+		{$from, $to, $machine, $kind, $apart, $result, blackout_ms: $s.blackout_ms, gap_ms: $s.gap_ms, frames: $s.frames,
+		 extents: $s.extents, singles: $s.depart.singles?, boot_ms: $boot, unfragmented_boot_ms: $unfragmented,
+		 criu: $s.report.criu, criu_bytes: $s.criu_bytes, bytes: $r.verify.bytes,
+		 why: (if $result == "ok" then null else $slow // $r.why // $log end), run: $r.run, $inputs}' \
+		>"$file.new" && mv "$file.new" "$file"
 }
 
 show()
 {
-	jq -r '[.from, .to, .apart, .result, .blackout_ms // "-", .extents // "-", .why // ""] | @tsv' "$1" |
-		awk -F'\t' '{ printf "%-32s %-32s %5s  %-6s %11s %8s  %.90s\n", $1, $2, $3, $4, $5, $6, $7 }'
+	jq -r '[.from, .to, .apart, .machine, .result, .blackout_ms // "-", .extents // "-",
+		.why // if .singles then "\(.singles) single pages; boot \(.boot_ms / .unfragmented_boot_ms * 1000 | round / 1000)" else "" end] | @tsv' "$1" |
+		awk -F'\t' '{ printf "%-32s %-32s %5s %-10s  %-6s %11s %8s  %.90s\n", $1, $2, $3, $4, $5, $6, $7, $8 }'
 }
 
 # What a result depends on, besides the kernels.
-inputs=$(cd "$top" && find module bootstub userspace Kbuild ci/bed ci/guest ci/client ci/scenarios/memcached ci/scenario \
+inputs=$(cd "$top" && find module bootstub userspace Kbuild ci/bed ci/guest ci/client ci/scenarios/{memcached,fragmented} ci/scenario \
 	-type f ! -path '*/tests/*' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16)-$SIZE
 list=$cells/kernels
-run=$cells/run.json
+run=$cells/run.json whole=$cells/whole.json
 find "$cells" -name 'gone-*' -mtime +0 -delete
 declare -A shown=()
 
@@ -128,28 +154,39 @@ make_room()
 	done
 }
 
-# try FROM TO KIND APART WAYS: 1 if a kernel is gone, so that the plan has to be made anew
+# live RESULT ARGS...: one life, from $a to $b and $back
+live()
+{
+	local result=$1
+	shift
+	"$top/ci/scenario" "$@" --from "$a" --to "$b${back:+,$back}" --quiet --limit 900 --json "$result" >/dev/null 2>"$log" || true
+	[ -e "$result" ] || : >"$result"
+}
+
+# try FROM TO KIND APART MACHINE WAYS: 1 if a kernel is gone, so that the plan has to be made anew
 try()
 {
-	local a=$1 b=$2 kind=$3 apart=$4 back='' k lost
-	[ "$5" != both ] || back=$a
-	if ! good "$a" "$b" || { [ -n "$back" ] && ! good "$b" "$a"; }; then
+	local a=$1 b=$2 kind=$3 apart=$4 machine=$5 back='' k lost
+	[ "$6" != both ] || back=$a
+	if ! good "$a" "$b" "$machine" || { [ -n "$back" ] && ! good "$b" "$a" "$machine"; }; then
 		for k in "$a" "$b"; do [ -e "$build/kernels/$k/done" ] || touch "$cells/fetched-$k"; done
-		rm -f "$run"
-		log=$cells/$a--$b.log
-		"$top/ci/scenario" --scenario memcached --from "$a" --to "$b${back:+,$back}" --size "$SIZE" --quiet --limit 600 \
-			--json "$run" >/dev/null 2>"$log" || true
+		rm -f "$run" "$whole"
+		log=$(cell "$a" "$b" "$machine")
+		log=${log%.json}.log
+		# shellcheck disable=SC2086
+		[ "$machine" != fragmented ] && : >"$whole" || live "$whole" $unfragmented
+		# shellcheck disable=SC2086
+		live "$run" ${machine_args[$machine]}
 		lost=$(sed -n 's/.*neither headers of \([^ ]*\) nor its source.*/\1/p' "$log")
 		if [ -n "$lost" ]; then
 			touch "$cells/gone-$lost"
 			rm -rf "${build:?}/kernels/$lost" "$cells/fetched-$lost"
 			return 1
 		fi
-		[ -e "$run" ] || : >"$run"
-		keep "$a" "$b" "$kind" "$apart" 0
-		[ -z "$back" ] || keep "$b" "$a" "$kind" "$apart" 1
+		keep "$a" "$b" "$machine" "$kind" "$apart" 0
+		[ -z "$back" ] || keep "$b" "$a" "$machine" "$kind" "$apart" 1
 	fi
-	for k in "$a $b" ${back:+"$b $a"}; do
+	for k in "$a $b $machine" ${back:+"$b $a $machine"}; do
 		# shellcheck disable=SC2086
 		[ -n "${shown[$k]:-}" ] || show "$(cell $k)"
 		shown[$k]=1
@@ -160,7 +197,7 @@ kernels >"$list"
 nr=$(wc -l <"$list")
 asked=$(. "$top/ci/apt.sh"; echo ${KUP_ALL_SUITES:-$KUP_SUITES} | wc -w)
 say "$nr kernels in $(awk '{ n = split($2, s, ","); for (i = 1; i <= n; i++) print s[i] }' "$list" | sort -u | wc -l) of $asked suites"
-printf '%-32s %-32s %5s  %-6s %11s %8s\n' from to apart result blackout/ms extents
+printf '%-32s %-32s %5s %-10s  %-6s %11s %8s\n' from to apart machine result blackout/ms extents
 
 again=1
 while [ -n "$again" ]; do
@@ -171,11 +208,11 @@ while [ -n "$again" ]; do
 	mapfile -t pairs <"$cells/wanted"
 	files=()
 	for i in "${!pairs[@]}"; do
-		read -r a b kind apart ways <<<"${pairs[i]}"
+		read -r a b kind apart machine ways <<<"${pairs[i]}"
 		[ "$ways" != down ] || { read -r a b <<<"$b $a"; ways=up; }
-		try "$a" "$b" "$kind" "$apart" "$ways" || { again=1; break; }
-		files+=("$(cell "$a" "$b")")
-		[ "$ways" != both ] || files+=("$(cell "$b" "$a")")
+		try "$a" "$b" "$kind" "$apart" "$machine" "$ways" || { again=1; break; }
+		files+=("$(cell "$a" "$b" "$machine")")
+		[ "$ways" != both ] || files+=("$(cell "$b" "$a" "$machine")")
 		make_room "$a" "$b"
 	done
 done
