@@ -87,6 +87,7 @@ static int scattered(int i) { return i * 2654435761u >> 30 & 1; }
 static int lower(int i) { return i < 256; }
 static int runs(int i) { return i % 16 < 11; }
 static int one(int i) { return i == 100; }
+static int few(int i) { return i == 0 || i == 3 || i == 8 || i == 9; }
 
 static bool present(unsigned long addr)
 {
@@ -375,6 +376,12 @@ static void test_adopt(void)
 		check(*why, "defect %d", i);
 		check(status().state == KUP_STATE_IDLE, "");
 	}
+	/* So few pages are runs, which are taken as such: what was taken goes back, or the first page would be the culprit. */
+	nr_chunks = nr_pages = 0;
+	add_chunk(PID, BASE, 0, few);
+	snprintf(buf, sizeof(buf), "at %#lx is not reserved, or named twice", BASE + 9 * PAGE);
+	check(adopt(FAKE_TWICE, 0) == -EBADMSG && strstr(why, buf), "%s", why);
+	standard_chunks(1);
 	check(meminfo("MemTotal:") == total, "%ld != %ld", meminfo("MemTotal:"), total);
 	check(!adopt(FAKE_FINE, 0), "%s", why);
 	check(adopted.frames == nr_pages && adopted.huge == 2 && adopted.nr_mms == 1 && adopted.store_size == 100000, "");
