@@ -18,6 +18,9 @@ extern struct kup_window {
 	u64 base, size;
 	u64 area;		/* == base + size; KUP_AREA_SIZE bytes */
 	u64 nonce;
+	/* Bitmap of the frames that nobody had reserved when the window was taken: ordinary memory, whoever has reserved it since. */
+	unsigned long *ram;
+	u64 ram_end;
 } kup_window;
 
 void kup_window_free(void);

@@ -5,7 +5,8 @@
  *   1. Pages that faults brought back are hidden again. What is touched from here on stays named (kup_hide_moved()).
  *   2. The maps section is encoded into pages of its own. Each frame sets its bit in a bitmap of all RAM, which shows a frame
  *      named twice, and later gives the extents in order: nothing is sorted.
- *   3. The stream's pages and the area get their bits. Blocks are filled up, order by order, until there are few enough extents.
+ *   3. The stream's pages and the area get their bits. Blocks are filled up, order by order, until the extents are few or memory
+ *      would be short.
  *   4. Extents, directory and header go to the area; the header, with the sums of all, last.
  */
 #include <linux/module.h>
@@ -18,11 +19,10 @@
 #include "old.h"
 #include "stream.h"
 
-static unsigned int max_extents = 32768;
-module_param(max_extents, uint, 0644);
-MODULE_PARM_DESC(max_extents, "most extents in a handover (default 32768, at most 65536): blocks grow until there are this few");
+static unsigned int few_extents = 1024;
+module_param(few_extents, uint, 0644);
+MODULE_PARM_DESC(few_extents, "extents cost boot time: blocks are filled up until there are this few (default 1024), as long as memory allows");
 
-#define MIN_FREE	(128ULL << 20)
 #define BLOCK_WORDS	((1u << KUP_MAX_BLOCK_ORDER) / 64)
 
 static struct kup_pages maps;	/* of the handover that is sealed; under kup.lock */
@@ -259,42 +259,78 @@ static int encode_maps(struct seal *s)
 /* May the next kernel be kept from this frame, which is nobody's, until it adopts the handover? */
 static int may_fill(void *arg, __u64 pfn)
 {
-	struct page *page = pfn_to_online_page(pfn);
-
-	return page && !PageReserved(page) &&
+	return pfn < kup_window.ram_end && test_bit(pfn, kup_window.ram) && pfn_to_online_page(pfn) &&
 	       (pfn < PHYS_PFN(kup_window.base) || pfn >= PHYS_PFN(kup_window.base + kup_window.size));
 }
 
-static int make_extents(struct seal *s)
+/* Bytes that the next kernel has until it adopts the handover. */
+static u64 left_of(u64 reserved)
 {
-	u32 max = clamp(READ_ONCE(max_extents), 1u, KUP_MAX_EXTENTS);
-	u64 runs = kup_frames_runs(s->frames, s->words);
+	u64 total = totalram_pages(), used = reserved + PHYS_PFN(kup_window.size);
 
-	while (runs > max && s->order < KUP_MAX_BLOCK_ORDER) {
-		kup_frames_round(s->frames, s->words, ++s->order, may_fill, NULL);
+	return total > used ? PFN_PHYS(total - used) : 0;
+}
+
+/* What a kernel and its initramfs need, and what grows with memory: struct page (a 64th), hash tables, per-CPU areas. */
+static u64 default_min_free(void)
+{
+	return (128ULL << 20) + PFN_PHYS((u64)totalram_pages()) / 32;
+}
+
+/*
+ * Each extent costs the next kernel's boot time, and each frame that is filled in costs memory until it has adopted them. So blocks
+ * grow until the extents are few, but twice what must be left stays, unless the extents would not fit.
+ */
+static int fill_blocks(struct seal *s, u64 min_free)
+{
+	u32 few = clamp(READ_ONCE(few_extents), 1u, KUP_MAX_EXTENTS);
+	u64 runs = kup_frames_runs(s->frames, s->words);
+	u64 *wider;
+
+	if (runs <= few)
+		return 0;
+	wider = kvmalloc_array(s->words, sizeof(*wider), GFP_KERNEL);
+	if (!wider)
+		return -ENOMEM;
+	while (runs > few && s->order < KUP_MAX_BLOCK_ORDER) {
+		memcpy(wider, s->frames, s->words * sizeof(*wider));
+		kup_frames_round(wider, s->words, s->order + 1, may_fill, NULL);
+		if (runs <= KUP_MAX_EXTENTS && left_of(kup_frames_count(wider, s->words)) / 2 < min_free)
+			break;
+		swap(wider, s->frames);
+		s->order++;
 		runs = kup_frames_runs(s->frames, s->words);
 		cond_resched();
 	}
-	if (runs > max) {
+	kvfree(wider);
+	return 0;
+}
+
+static int make_extents(struct seal *s, u64 min_free)
+{
+	u64 nr;
+	int err = fill_blocks(s, min_free);
+
+	if (err)
+		return err;
+	s->extents = kup_area() + PAGE_SIZE;
+	nr = kup_frames_extents(s->frames, s->words, s->extents, KUP_MAX_EXTENTS);
+	if (nr > KUP_MAX_EXTENTS) {
 		kup_say(s->why, "memory is too scattered: %llu extents with blocks of %lu KiB, at most %u are allowed",
-			runs, PAGE_SIZE << s->order >> 10, max);
+			nr, PAGE_SIZE << s->order >> 10, KUP_MAX_EXTENTS);
 		return -ENOSPC;
 	}
-	s->extents = kup_area() + PAGE_SIZE;
-	s->nr_extents = kup_frames_extents(s->frames, s->words, s->extents, max);
+	s->nr_extents = nr;
 	return 0;
 }
 
 static int check_room(struct seal *s, u64 min_free, u64 *reserved)
 {
-	u64 total = totalram_pages(), used;
-
 	*reserved = kup_frames_count(s->frames, s->words);
-	used = *reserved + PHYS_PFN(kup_window.size);
-	if (total > used && PFN_PHYS(total - used) >= min_free)
+	if (left_of(*reserved) >= min_free)
 		return 0;
 	kup_say(s->why, "too little memory for the next kernel: of %llu MiB, %llu are reserved, window and all, and %llu must be left",
-		PFN_PHYS(total) >> 20, PFN_PHYS(used) >> 20, min_free >> 20);
+		PFN_PHYS((u64)totalram_pages()) >> 20, (PFN_PHYS(*reserved) + kup_window.size) >> 20, min_free >> 20);
 	return -ENOSPC;
 }
 
@@ -360,7 +396,7 @@ static int check_undisturbed(struct seal *s)
 
 static int seal(struct seal *s, struct kup_seal *arg)
 {
-	u64 reserved;
+	u64 min_free = arg->min_free ?: default_min_free(), reserved;
 	int err;
 
 	s->words = round_up(DIV_ROUND_UP_ULL(kup_max_pfn(), 64), BLOCK_WORDS);
@@ -380,10 +416,10 @@ static int seal(struct seal *s, struct kup_seal *arg)
 	err = check_undisturbed(s);
 	if (err)
 		return err;
-	err = make_extents(s);
+	err = make_extents(s, min_free);
 	if (err)
 		return err;
-	err = check_room(s, arg->min_free ?: MIN_FREE, &reserved);
+	err = check_room(s, min_free, &reserved);
 	if (err)
 		return err;
 	err = write_area(s);

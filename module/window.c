@@ -109,13 +109,31 @@ static int find_and_take(unsigned long nr, unsigned long limit, unsigned long *s
 	return -ENOSPC;
 }
 
+/* All ordinary memory. What kexec reserves afterwards, to copy it at the jump, is ordinary memory in the next kernel. */
+static unsigned long *map_ram(unsigned long end)
+{
+	unsigned long *map = kvcalloc(BITS_TO_LONGS(end), sizeof(long), GFP_KERNEL), pfn = 0;
+
+	while (map && pfn < end) {
+		unsigned long stop = min(end, round_up(pfn + 1, KUP_CHUNK_PAGES));
+		struct page *page = pfn_to_online_page(pfn);	/* as one, for so many */
+
+		for (; page && pfn < stop; pfn++, page++)
+			if (!PageReserved(page))
+				__set_bit(pfn, map);
+		pfn = stop;
+		cond_resched();
+	}
+	return map;
+}
+
 /**
  * kup_prepare - take the window and the area, and arm the fault hook, while there is time
  */
 int kup_prepare(struct kup_prepare *p)
 {
-	u64 limit = p->window_limit ?: 1ULL << 32;
-	unsigned long nr, start;
+	u64 limit = p->window_limit ?: 1ULL << 32, end = kup_max_pfn();
+	unsigned long nr, start, *ram;
 	int err;
 
 	lockdep_assert_held(&kup.lock);
@@ -126,22 +144,27 @@ int kup_prepare(struct kup_prepare *p)
 		return -ENODEV;
 	}
 	nr = PHYS_PFN(p->window_size) + AREA_PFNS;
+	ram = map_ram(end);
+	if (!ram)
+		return -ENOMEM;
 	kup_old_wait(true);
 	lru_add_drain_all();
 	err = find_and_take(nr, PHYS_PFN(limit), &start);
 	if (err) {
 		kup_say(p->why, "no %llu MiB of memory that can be emptied below %#llx", (u64)nr >> (20 - PAGE_SHIFT), limit);
-		return err;
+		goto free_ram;
 	}
 	err = kup_hook_arm();
 	if (err) {
 		free_contig_range(start, nr);
 		kup_say(p->why, "no way to hook faults, error %d", err);
-		return err;
+		goto free_ram;
 	}
 	kup_window.base = PFN_PHYS(start);
 	kup_window.size = p->window_size;
 	kup_window.area = kup_window.base + kup_window.size;
+	kup_window.ram = ram;
+	kup_window.ram_end = end;
 	do
 		kup_window.nonce = get_random_u64();
 	while (!kup_window.nonce);
@@ -156,6 +179,10 @@ int kup_prepare(struct kup_prepare *p)
 	};
 	kup_set_state(KUP_STATE_PREPARED);
 	return 0;
+
+free_ram:
+	kvfree(ram);
+	return err;
 }
 
 void kup_window_free(void)
@@ -163,5 +190,6 @@ void kup_window_free(void)
 	if (!kup_window.size)
 		return;
 	free_contig_range(PHYS_PFN(kup_window.base), PHYS_PFN(kup_window.size + KUP_AREA_SIZE));
+	kvfree(kup_window.ram);
 	kup_window = (struct kup_window) {};
 }

@@ -948,6 +948,70 @@ static void test_uffd(void)
 	waitpid(pid, NULL, 0);
 }
 
+static bool set_few_extents(unsigned int nr)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u", nr);
+	return put("/sys/module/kup_ppp/parameters/few_extents", text);
+}
+
+/* Preserved, sealed and given back; what SEAL says. */
+static struct kup_seal sealed(pid_t pid, unsigned int few, uint64_t min_free)
+{
+	struct kup_preserve v = { .pid = pid };
+	struct kup_seal s = { .min_free = min_free };
+	struct kup_prepare p;
+
+	if (!set_few_extents(few) || prepare(&p) || !freeze(true))
+		die("preparing");
+	if (CALL(KUP_IOC_PRESERVE, struct kup_preserve, &v) || CALL(KUP_IOC_SEAL, struct kup_seal, &s))
+		printf("# %s\n", why);
+	if (simple(KUP_IOC_ABORT, 0) || !freeze(false))
+		die("giving back");
+	return s;
+}
+
+/* Blocks are filled until the extents are few, but not if memory would be short. */
+static void test_few_extents(size_t mib)
+{
+	struct kup_seal exact, few, poor;
+	char go = 0, text[16], *m;
+	int pipes[2];
+	pid_t pid;
+
+	if (pipe(pipes))
+		die("pipe");
+	pid = fork();
+	if (!pid) {
+
+		snprintf(text, sizeof(text), "%d", getpid());
+		put(GROUP "/cgroup.procs", text);
+		m = mmap(NULL, mib << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		madvise(m, mib << 20, MADV_NOHUGEPAGE);
+		memset(m, 1, mib << 20);
+		for (size_t i = 0; i < mib << 20; i += 4 * PAGE)
+			madvise(m + i, PAGE, MADV_DONTNEED);
+		if (write(pipes[1], &go, 1) != 1)
+			_exit(1);
+		sleeper(NULL);
+	}
+	if (read(pipes[0], &go, 1) != 1)
+		die("a process to seal");
+	exact = sealed(pid, 65536, 0);
+	few = sealed(pid, 512, 0);
+	ok(!exact.block_order && few.extents <= 512 && exact.extents > 1000 && few.reserved_pages > exact.reserved_pages,
+	   "few_extents: %u extents of %llu pages, order %u; as few as can be: %u of %llu, order %u", exact.extents, exact.reserved_pages,
+	   exact.block_order, few.extents, few.reserved_pages, few.block_order);
+	/* All that is left when nothing is filled up, but for a few pages. */
+	poor = sealed(pid, 512, (meminfo("MemTotal") << 10) - (exact.reserved_pages + 64) * PAGE - WINDOW);
+	ok(poor.extents && poor.reserved_pages <= exact.reserved_pages + 64, "with no memory to spare nothing is filled up: %u extents of %llu pages",
+	   poor.extents, poor.reserved_pages);
+	set_few_extents(1024);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
 static void test_speed(size_t mib)
 {
 	char *m, go = 0, text[16];
@@ -1023,6 +1087,7 @@ int main(int argc, char **argv)
 	test_killed();
 	test_wild();
 	test_uffd();
+	test_few_extents(64);
 	if (argc > 2)
 		test_speed(atoi(argv[2]));
 	close(dev);

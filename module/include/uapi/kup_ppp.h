@@ -117,7 +117,7 @@ struct kup_preserve {
  *
  * All threads must be frozen or ptrace-stopped, as for PRESERVE. -EBUSY also if a process ran in between and changed its mappings:
  * what was dumped is no longer true. Refused, the state stays PRESERVED.
- * @min_free: refuse (-ENOSPC) if fewer bytes than this would stay for the new kernel (0: 128 MiB)
+ * @min_free: refuse (-ENOSPC) if fewer bytes than this would stay for the new kernel (0: 128 MiB, and a 32nd of memory)
  * @frames, @extents, @block_order, @reserved_pages, @meta_bytes: out; reserved_pages - frames is what blocks cost until adoption
  */
 struct kup_seal {
