@@ -5,6 +5,7 @@
  *   - A fault (CRIU peeks, the kernel writes rseq's cpu id, somebody reads /proc/PID/cmdline) puts back the one page that it is
  *     about and goes on to the kernel's handler. The chunk's table is in place from then on (HIDDEN_TABLE and HIDDEN_HUGE become
  *     HIDDEN_PTES), so no table is ever made or freed here.
+ *   - Who reads in /proc/PID/pagemap which pages there are (CRIU, to copy them) finds such pages hidden again.
  *   - SEAL takes such pages out once more. From then on (om->sealed) a page that is put back is also still named by its hidden
  *     entry, for the handover, and held by a reference, so that the kernel does not move what the handover names.
  *   - No thread should run. If one does (thawed behind our back) and unmaps, remaps, protects, forks or advises, the pages
@@ -26,7 +27,7 @@
 #include "old.h"
 #include "symbols.h"
 
-static atomic64_t faulted_back;
+static atomic64_t faulted_back, shown;
 
 void kup_flush_all(struct mm_struct *mm)
 {
@@ -259,6 +260,7 @@ void kup_put_back_all(struct kup_old_mm *om)
 	mmap_assert_write_locked(om->mm);
 	mutex_lock(&om->lock);
 	unseal(om);
+	om->back = true;
 	for (h = om->chunk; h < om->chunk + om->nr_chunks; h++) {
 		put_back(om, h, h->addr, h->addr + PMD_SIZE);
 		cond_resched();
@@ -342,6 +344,7 @@ static void split_huge(struct kup_old_mm *om, struct kup_hidden *h, struct vm_ar
 	h->ptes = ptes;
 	h->kind = HIDDEN_PTES;
 	spare->ptes = NULL;
+	om->looked_at = true;
 	atomic64_inc(&faulted_back);
 }
 
@@ -364,6 +367,7 @@ static void fault_locked(struct kup_old_mm *om, struct vm_area_struct *vma, unsi
 		hold(om, &spare->held, pfn_to_page(pte_pfn(h->ptes[i])));
 	put_back_ptes(om, h, addr, addr + PAGE_SIZE);
 	set_moved(h, i);
+	om->looked_at = true;
 	atomic64_inc(&faulted_back);
 }
 
@@ -425,14 +429,16 @@ const struct mmu_notifier_ops kup_old_notifier_ops = {
 	.invalidate_range_start = invalidate_start,
 };
 
-const struct kup_space_ops kup_old_space_ops = {
-	.fault = fault,
-	.touch = touch,
-};
-
-u64 kup_faulted_back(bool reset)
+void kup_looks_reset(void)
 {
-	return reset ? atomic64_xchg(&faulted_back, 0) : atomic64_read(&faulted_back);
+	atomic64_set(&faulted_back, 0);
+	atomic64_set(&shown, 0);
+}
+
+void kup_looks_status(struct kup_status *st)
+{
+	st->faulted_back = atomic64_read(&faulted_back);
+	st->shown_pages = atomic64_read(&shown);
 }
 
 /* Out of the page tables once more. mmap_lock for writing and om->lock. */
@@ -483,7 +489,7 @@ static void swap_in_moved(struct kup_old_mm *om)
 	mmap_read_unlock(om->mm);
 }
 
-int kup_hide_moved(struct kup_old_mm *om, char *why)
+static int hide_moved(struct kup_old_mm *om, bool seal, char *why)
 {
 	struct vm_area_struct *vma;
 	struct kup_hidden *h;
@@ -495,13 +501,41 @@ int kup_hide_moved(struct kup_old_mm *om, char *why)
 	for (vma = find_vma(om->mm, 0); vma; vma = find_vma(om->mm, vma->vm_end))
 		kup_compat_vma_start_write(vma);
 	mutex_lock(&om->lock);
-	err = kup_check_frozen(om->mm, why);
+	/* For SEAL nothing may have changed; anybody else may look while CRIU's code runs in the process, and after ABORT. */
+	err = seal ? kup_check_frozen(om->mm, why) : om->sealed || om->back ? -EBUSY : 0;
 	for (h = om->chunk; h < om->chunk + om->nr_chunks && !err; h++)
-		if (h->nr_moved)
-			err = hide_moved_chunk(om, h, why);
-	om->sealed = !err;
+		if (h->nr_moved && hide_moved_chunk(om, h, why) && seal)
+			err = -EBUSY;
+	om->looked_at = false;	/* what is left cannot be hidden, now or at the next look */
+	if (seal)
+		om->sealed = !err;
+	else
+		for (h = om->chunk; h < om->chunk + om->nr_chunks && !om->sealed && !om->back; h++)
+			atomic64_add(h->nr_moved, &shown);
 	mutex_unlock(&om->lock);
 	kup_flush_all(om->mm);
 	mmap_write_unlock(om->mm);
 	return err;
 }
+
+int kup_hide_moved(struct kup_old_mm *om, char *why)
+{
+	return hide_moved(om, true, why);
+}
+
+/* What cannot be hidden any more is seen, and CRIU copies it; its frame is kept all the same. */
+static void look(struct kup_space *space)
+{
+	struct kup_old_mm *om = container_of(space, struct kup_old_mm, space);
+	char why[KUP_WHY_LEN];
+
+	/* CRIU reads 2 MiB at a time: most reads find nothing to do. */
+	if (READ_ONCE(om->looked_at))
+		hide_moved(om, false, why);
+}
+
+const struct kup_space_ops kup_old_space_ops = {
+	.fault = fault,
+	.touch = touch,
+	.look = look,
+};

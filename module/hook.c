@@ -6,6 +6,7 @@
  *   do_madvise, vector_madvise  DONTNEED, FREE, COLLAPSE ... would skip a page that is not there, and it would come back later
  *   do_coredump            holes are not dumped
  *   prctl                  khugepaged would fill holes; it stays away only as long as THP is disabled for the mm
+ *   pagemap_read, do_pagemap_cmd  CRIU asks here which pages to copy: not one that only came back because somebody looked at it
  *   userfaultfd_ioctl      UFFDIO_COPY and its like fill holes; so nothing is left unbound before a range is registered
  *   write_enabled_file_bool  debugfs kprobes/enabled = 0 would silently end all probes: -EBUSY (with hook=kprobe)
  *
@@ -201,6 +202,19 @@ static __used long on_vector_madvise(struct mm_struct *mm, struct iov_iter *iter
 	return err;
 }
 
+static __used long on_pagemap(struct file *file)
+{
+	struct kup_space *s = kup_space_get(file->private_data);
+
+	if (s) {
+		if (s->ops->look)
+			s->ops->look(s);
+		kup_space_put(s);
+	}
+	leave();
+	return 0;
+}
+
 static __used long on_coredump(void)
 {
 	touch(current->mm, 0, TASK_SIZE_MAX);	/* a dump with a hole is better than none */
@@ -290,6 +304,8 @@ void kup_hook_original(void);	/* never defined: only its type is used */
 STUB(fault, on_fault);
 STUB(madvise, on_madvise);
 STUB(vector_madvise, on_vector_madvise);
+STUB(pagemap, on_pagemap);
+STUB(pagemap_scan, on_pagemap);
 STUB(coredump, on_coredump);
 STUB(prctl, on_prctl);
 STUB(uffd, on_uffd);
@@ -311,6 +327,12 @@ static bool want_vector_madvise(unsigned long mm, unsigned long iter)
 {
 	return lookup((struct mm_struct *)mm);
 }
+
+static bool want_pagemap(unsigned long file, unsigned long arg)
+{
+	return lookup(((struct file *)file)->private_data);
+}
+#define want_pagemap_scan want_pagemap
 
 static bool want_coredump(unsigned long info, unsigned long unused)
 {
@@ -350,6 +372,8 @@ static struct hook hooks[] = {
 	{ HOOK(fault), .symbol = { "handle_mm_fault" }, .needed = true },	/* the first one, see at_kprobe() and at_ftrace() */
 	{ HOOK(madvise), .symbol = { "do_madvise" }, .needed = true },
 	{ HOOK(vector_madvise), .symbol = { "vector_madvise" }, .needed = KUP_COMPAT_VECTOR_MADVISE },
+	{ HOOK(pagemap), .symbol = { "pagemap_read" }, .needed = true },
+	{ HOOK(pagemap_scan), .symbol = { "do_pagemap_cmd" } },			/* from 6.7 on */
 	/* renamed in 6.17 ("coredump: rename do_coredump() to vfs_coredump()") */
 	{ HOOK(coredump), .symbol = { "do_coredump", "vfs_coredump" } },
 	{ HOOK(uffd), .symbol = { "userfaultfd_ioctl" } },

@@ -34,6 +34,8 @@ struct kup_space_ops {
 	vm_fault_t (*fault)(struct kup_space *space, struct vm_area_struct *vma, unsigned long addr, unsigned int flags);
 	/* before madvise() looks at [start, end); mmap_lock not held; NULL: nothing to do */
 	int (*touch)(struct kup_space *space, unsigned long start, unsigned long end);
+	/* before somebody reads in /proc/PID/pagemap which pages there are; mmap_lock not held; NULL: nothing to do */
+	void (*look)(struct kup_space *space);
 };
 
 /* A process address space that the fault hook watches. Embedded in the old side's and the new side's own structures. */

@@ -166,12 +166,14 @@ struct kup_old_mm {
 	pid_t tgid;			/* in the initial pid namespace */
 	char comm[TASK_COMM_LEN];
 	bool thp_was_disabled;
+	bool back;			/* all is as it was, for good */
 	bool disturbed;			/* it ran: mapped, unmapped or forked while preserved */
 	struct mutex fault_lock;	/* one fault at a time; outside lock */
 	struct mutex lock;		/* of all below. Who changes something holds mmap_lock or a VMA's lock as well */
 	struct kup_hidden *chunk;	/* sorted by addr */
 	u32 nr_chunks, room;
 	pte_t *spare;			/* a zeroed page, or NULL */
+	bool looked_at;			/* faults have brought pages back since pages were hidden last */
 	bool sealed;			/* an entry whose page a fault brings back stays hidden too, and the page is held */
 	struct kup_held *held;
 	u64 pages, huge;		/* taken by PRESERVE */
@@ -188,7 +190,8 @@ extern const struct mmu_notifier_ops kup_old_notifier_ops;
 
 void kup_flush_all(struct mm_struct *mm);	/* with what the CPUs remember of upper levels: for tables that went away */
 void kup_put_back_all(struct kup_old_mm *om);	/* mmap_lock for writing. All as before, sealed or not */
-u64 kup_faulted_back(bool reset);
+void kup_looks_reset(void);	/* pages that were looked at */
+void kup_looks_status(struct kup_status *st);
 
 /**
  * kup_hide_moved - take the pages that faults brought back out of the page tables again, and seal

@@ -420,7 +420,7 @@ int kup_preserve(struct kup_preserve *p)
 
 	lockdep_assert_held(&kup.lock);
 	if (list_empty(&kup_old_mms))
-		kup_faulted_back(true);
+		kup_looks_reset();
 	err = kup_find_process(p->pid, &leader, &mm);
 	if (err)
 		return err;
@@ -506,5 +506,5 @@ void kup_old_status(struct kup_status *st)
 	st->window_base = kup_window.base;
 	st->window_size = kup_window.size;
 	st->area = kup_window.area;
-	st->faulted_back = kup_faulted_back(false);
+	kup_looks_status(st);
 }

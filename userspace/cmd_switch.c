@@ -184,7 +184,7 @@ static int dump(struct switching *s, struct kup_err *err)
 static int store(struct switching *s, struct kup_err *err)
 {
 	struct kup_status st;
-	uint64_t bytes = 0, file_bytes = 0;
+	uint64_t bytes = 0, pages = 0, file_bytes = 0;
 	char prefix[16];
 	size_t i;
 	int ret = 0;
@@ -193,6 +193,7 @@ static int store(struct switching *s, struct kup_err *err)
 	for (i = 0; i < s->forest->nr && !ret; i++) {
 		snprintf(prefix, sizeof(prefix), "%d", s->jobs[i].root);
 		ret = kup_pack_dir(s->dev, s->jobs[i].images, prefix, &bytes, err);
+		pages += kup_criu_image_pages(s->jobs[i].images);
 	}
 	if (!ret)
 		ret = kup_files_store(s->files, s->dev, &file_bytes, err);
@@ -203,9 +204,11 @@ static int store(struct switching *s, struct kup_err *err)
 	json_object_object_add(s->plan, "files", json_object_get(s->files));
 	json_object_object_add(s->plan, "file_bytes", json_object_new_uint64(file_bytes));
 	json_object_object_add(s->plan, "image_bytes", json_object_new_uint64(bytes));
+	json_object_object_add(s->plan, "image_pages", json_object_new_uint64(pages));
 	json_object_object_add(s->plan, "preserved_pages", json_object_new_uint64(st.preserved_pages));
 	json_object_object_add(s->plan, "preserved_huge", json_object_new_uint64(st.preserved_huge));
 	json_object_object_add(s->plan, "faulted_back", json_object_new_uint64(st.faulted_back));
+	json_object_object_add(s->plan, "shown_pages", json_object_new_uint64(st.shown_pages));
 	json_object_object_add(s->plan, "evacuated_pages", json_object_new_uint64(st.evacuated_pages));
 	json_object_object_add(s->plan, "tsc_khz", json_object_new_uint64(kup_tsc_khz()));
 	kup_step_begin(&s->steps, "seal");	/* ended by the new side, with the time in the handover */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -15,6 +16,8 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <kup/handover.h>
 
 #include "criu.h"
 #include "kernel.h"
@@ -409,4 +412,19 @@ ask:
 	if (recv(fd, &code, sizeof(code), 0) != sizeof(code))
 		return 1;
 	return code;
+}
+
+uint64_t kup_criu_image_pages(const char *images)
+{
+	uint64_t bytes = 0;
+	struct dirent *d;
+	struct stat st;
+	DIR *dir = opendir(images);
+
+	while (dir && (d = readdir(dir)))
+		if (!strncmp(d->d_name, "pages-", 6) && !fstatat(dirfd(dir), d->d_name, &st, 0))
+			bytes += st.st_size;
+	if (dir)
+		closedir(dir);
+	return bytes / KUP_FRAME_SIZE;
 }

@@ -10,6 +10,7 @@
 #define KUP_CRIU_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -98,5 +99,8 @@ int kup_criu_run_all(struct kup_criu_run *run, struct kup_err *err);
 
 bool kup_hook_called(void);	/* were we started by CRIU as an action script? */
 int kup_hook_main(void);	/* exit status for CRIU */
+
+/* Pages of memory in the images of a dump. */
+uint64_t kup_criu_image_pages(const char *images);
 
 #endif

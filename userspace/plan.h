@@ -7,6 +7,7 @@
  *   tsc_khz		rate of the clock of all steps
  *   criu		version that dumped
  *   image_bytes	what CRIU carries
+ *   image_pages	of them, pages of memory
  *   trees		[{ root, comm, shell_job, file_locks, ext_unix, timerfds, tasks: [{ pid, comm, cgroup, threads: [{ tid, cpus }],
  *			   pages, huge, left }] }]
  *   files		see files.h

@@ -74,10 +74,10 @@ void report_table(struct json_object *result)
 				"  client's gap        %10.1f ms without an answer\n"
 				"  kept in place       %10.0f frames (%.1f MB), %.3f %% of the anonymous memory, in %.0f extents, %.0f huge pages\n"
 				"  carried by CRIU     %10.0f bytes\n"
-				"  copied              %10.0f pages looked at while preserved, %.0f pages moved out of the window\n",
+				"  copied              %10.0f pages; %.0f looked at while preserved, %.0f moved out of the window\n",
 			number(s, "prepare_ms"), number(s, "blackout_ms"), number(s, "gap_ms"), number(s, "frames"), number(s, "frames") * 4096 / 1e6,
 			number(s, "preserved_share") * 100, number(s, "extents"), number(s, "huge"), number(s, "criu_bytes"),
-			number(s, "copied_pages"), number(s, "evacuated_pages"));
+			number(s, "copied_pages"), number(s, "looked_at_pages"), number(s, "evacuated_pages"));
 	}
 	if (json_object_object_get_ex(result, "verify", &verify))
 		fprintf(stderr, "  verified            %10.0f items, %.0f bytes identical; %.0f missing, %.0f different, %.0f evicted\n\n",

@@ -105,7 +105,9 @@ static void summarize(struct json_object *o, struct json_object *report)
 	copy(o, "huge", report, "huge");
 	copy(o, "extents", report, "extents");
 	copy(o, "criu_bytes", report, "image_bytes");
-	copy(o, "copied_pages", report, "faulted_back");
+	copy(o, "looked_at_pages", report, "faulted_back");
+	copy(o, "copied_pages", report, "shown_pages");
+	copy(o, "image_pages", report, "image_pages");
 	copy(o, "evacuated_pages", report, "evacuated_pages");
 	if (!json_object_object_get_ex(report, "trees", &trees))
 		return;
@@ -119,6 +121,7 @@ static void summarize(struct json_object *o, struct json_object *report)
 			left += json_object_get_int64(json_object_object_get(t, "left"));
 		}
 	}
+	json_object_object_add(o, "left_pages", json_object_new_int64(left));
 	json_object_object_add(o, "anon_pages", json_object_new_int64(kept + left));
 	json_object_object_add(o, "preserved_share", json_object_new_double(kept + left ? (double)kept / (kept + left) : 0));
 }

@@ -402,6 +402,19 @@ static uint64_t mapped(uint64_t base, uint64_t size)
 	return nr;
 }
 
+/* Of what is kept, but for the pages of the small region that are shared. */
+static bool pagemap_shows_none(void)
+{
+	bool none = true;
+
+	for (int k = 0; k < NR_REGIONS; k++)
+		if (regions[k].kept && mapped(regions[k].base, regions[k].size) > (k == SMALL ? regions[k].size / PAGE / 11 + 1 : 0)) {
+			printf("# region %d: %lu pages are mapped\n", k, mapped(regions[k].base, regions[k].size));
+			none = false;
+		}
+	return none;
+}
+
 static bool peek(uint64_t addr, void *page)
 {
 	char file[64];
@@ -739,11 +752,7 @@ static void test_round(unsigned int round, uint64_t seed, bool loud)
 	if (loud)
 		ok(good, "PRESERVE took %llu pages, %llu huge, and left %llu, in %ld us%s%s", v.pages, v.huge, v.left,
 		   t1 - t0, err ? ": " : "", err ? why : "");
-	for (k = 0; k < NR_REGIONS; k++)
-		if (regions[k].kept && mapped(regions[k].base, regions[k].size) > (k == SMALL ? regions[k].size / PAGE / 11 + 1 : 0)) {
-			printf("# region %d: %lu pages are still mapped\n", k, mapped(regions[k].base, regions[k].size));
-			good = false;
-		}
+	good &= pagemap_shows_none();
 	if (loud)
 		ok(good, "pagemap shows none of them");
 	if (write(dev, store, 5) != 5 || write(dev, store + 5, sizeof(store) - 5) != (ssize_t)sizeof(store) - 5)
@@ -753,8 +762,12 @@ static void test_round(unsigned int round, uint64_t seed, bool loud)
 		good &= peek(a, page) && page_right(page, HUGE_PAGES, a, seed);
 	for (a = regions[SMALL].base; a < regions[SMALL].base + regions[SMALL].size; a += 97 * PAGE)
 		good &= peek(a, page) && page_right(page, SMALL, a, seed);
-	if (loud)
+	if (loud) {
 		ok(good && status().faulted_back, "what is looked at is right, %llu pages faulted back", status().faulted_back);
+		ok(pagemap_shows_none(), "and pagemap shows none of that either");
+		for (a = regions[SMALL].base; a < regions[SMALL].base + regions[SMALL].size; a += 97 * PAGE)
+			good &= peek(a, page) && page_right(page, SMALL, a, seed);
+	}
 	if (loud) {
 		s = (struct kup_seal) { .min_free = 1ULL << 50 };
 		ok(CALL(KUP_IOC_SEAL, struct kup_seal, &s) == ENOSPC, "SEAL with too little left is ENOSPC: %s", why);

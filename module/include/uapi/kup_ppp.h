@@ -208,7 +208,8 @@ struct kup_status {
 	__u32 tsc_khz;		/* rate of the TSC; 0: this kernel does not trust it */
 	__u64 window_base, window_size, area;
 	__u64 preserved_pages, preserved_huge;	/* old side */
-	__u64 faulted_back;	/* old side: pages that somebody looked at while preserved; CRIU may have copied them as well */
+	__u64 faulted_back;	/* old side: pages that somebody looked at while preserved */
+	__u64 shown_pages;	/* old side: of these, what pagemap showed, so that CRIU copied it */
 	__u64 evacuated_pages;	/* old side: pages migrated out of the window by PREPARE */
 	__u64 store_size;
 	__u64 unbound_pages;	/* new side: still waiting */
