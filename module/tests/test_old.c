@@ -728,7 +728,6 @@ static void test_round(unsigned int round, uint64_t seed, bool loud)
 	struct kup_scan sc;
 	long t0, t1;
 	bool good = true;
-	enum kind k;
 	int err;
 
 	if (prepare(&p) || !ask('p') || !freeze(true))
