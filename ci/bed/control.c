@@ -58,7 +58,8 @@ void control_line(char *line)
 		bed.ready_ns = now_ns();
 		bed.init_tsc = a;
 		bed.ready_tsc = b;
-	} else if (sscanf(line, "out %u %n", &id, &at) == 1 && at && (id == bed.run_id || !id)) {
+	} else if (sscanf(line, "out %u%n", &id, &at) == 1 && line[at++] == ' ' && (id == bed.run_id || !id)) {
+		/* One blank: what follows may begin with another. */
 		unescape(line + at);
 		fputs(line + at, bed.out);
 		fflush(bed.out);
