@@ -9,16 +9,17 @@ CI_CFLAGS := -O2 -g -std=gnu11 -Wall -Wextra -Werror -Wno-format-truncation
 
 export KUP_BUILD := $(BUILD)
 
-all: module command
+all: module command policies
 
 help:
 	@echo 'Targets (R: needs root, G: boots a guest under QEMU)'
-	@echo '  all              module and command, for the running kernel or KVER= (default)'
+	@echo '  all              module, command and policies, for the running kernel or KVER= (default)'
 	@echo '  module           build/module/$$KVER/kup_ppp.ko'
 	@echo '  modules-all R    the module for every kernel of the archive, in a table; build/modules.json (takes long).'
 	@echo '                   SERIES="6.18 7.2" only these; NEWEST=1 one kernel a series'
 	@echo '  command          build/kup-ppp, with the boot stub inside'
-	@echo '  install     R    module, command, man page and restore service, for KVER=; DESTDIR= for a package'
+	@echo '  policies         build/bpf/*.bpf.o: what `kup-ppp watch` takes for a failure'
+	@echo '  install     R    module, command, policies, man page and restore service, for KVER=; DESTDIR= for a package'
 	@echo '  deps        R    install what building and testing need (Debian 12); the other targets call it'
 	@echo '  demo        R G  memcached with 1 GB goes from Debian 6.1 to 6.12; build/demo.json'
 	@echo '  check       R G  all tests; build/check.json. TESTS="abort flat" runs only these'
@@ -38,6 +39,9 @@ bootstub: deps
 
 command: bootstub
 	@$(MAKE) -C userspace BUILD=$(BUILD)
+
+policies: deps
+	@$(MAKE) -s -C bpf BUILD=$(BUILD)
 
 # Headers: installed with the kernel, or fetched for it. A farm of links keeps the source tree clean and lets builds
 # for several kernels go on at once.
@@ -75,7 +79,7 @@ $(BUILD)/ci/bench_table: ci/bench/table.c | deps
 
 # All that a guest and its bed are made of, for the kernels in KVERS=; bed-parts is what does not depend on kup-ppp.
 bed-parts: $(addprefix $(BUILD)/ci/,bed init memcached_client memcached_load)
-guest-parts: bed-parts command $(addprefix module-,$(KVERS))
+guest-parts: bed-parts command policies $(addprefix module-,$(KVERS))
 
 scenario: deps
 	@ci/scenario $(ARGS)
@@ -97,10 +101,10 @@ check-debug: deps
 	@$(MAKE) -C ci/debug BUILD=$(BUILD) check
 
 clean:
-	rm -rf $(BUILD)/module $(BUILD)/userspace $(BUILD)/bootstub $(BUILD)/bootstub.o $(BUILD)/kup-ppp $(BUILD)/tests \
+	rm -rf $(BUILD)/module $(BUILD)/userspace $(BUILD)/bootstub $(BUILD)/bootstub.o $(BUILD)/bpf $(BUILD)/kup-ppp $(BUILD)/tests \
 		$(BUILD)/ci $(BUILD)/runs $(BUILD)/*.json
 
 distclean:
 	rm -rf $(BUILD)
 
-.PHONY: all help deps bootstub command module modules-all install bed-parts guest-parts scenario demo check matrix bench check-debug clean distclean
+.PHONY: all help deps bootstub command policies module modules-all install bed-parts guest-parts scenario demo check matrix bench check-debug clean distclean
