@@ -31,10 +31,19 @@ static int join(char **field, const char *value)
 	return 0;
 }
 
+static int add(char ***list, size_t *nr, const char *value)
+{
+	char **more = realloc(*list, (*nr + 1) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	*list = more;
+	more[*nr] = strdup(value);
+	return more[(*nr)++] ? 0 : -ENOMEM;
+}
+
 int kup_conf_set(struct kup_conf *conf, const char *key, const char *value)
 {
-	char **more;
-
 	if (!strcmp(key, "kernel"))
 		return replace(&conf->kernel, value);
 	if (!strcmp(key, "initrd"))
@@ -45,14 +54,12 @@ int kup_conf_set(struct kup_conf *conf, const char *key, const char *value)
 		return join(&conf->append, value);
 	if (!strcmp(key, "profile-off"))
 		return join(&conf->profile_off, value);
-	if (!strcmp(key, "target")) {
-		more = realloc(conf->targets, (conf->nr_targets + 1) * sizeof(*more));
-		if (!more)
-			return -ENOMEM;
-		conf->targets = more;
-		conf->targets[conf->nr_targets] = strdup(value);
-		return conf->targets[conf->nr_targets++] ? 0 : -ENOMEM;
-	}
+	if (!strcmp(key, "on-alarm"))
+		return replace(&conf->on_alarm, value);
+	if (!strcmp(key, "policy"))
+		return add(&conf->policies, &conf->nr_policies, value);
+	if (!strcmp(key, "target"))
+		return add(&conf->targets, &conf->nr_targets, value);
 	return -EINVAL;
 }
 
@@ -111,7 +118,7 @@ static int read_one(const char *path, struct kup_conf *conf, struct kup_err *err
 		ret = kup_conf_set(conf, kup_trim(line), kup_trim(eq + 1));
 		if (ret == -EINVAL) {
 			kup_err_set(err, ret, "%s:%d: unknown key `%s`", path, nr, kup_trim(line));
-			kup_err_next(err, "known: target, kernel, initrd, append, criu, profile-off");
+			kup_err_next(err, "known: target, kernel, initrd, append, criu, profile-off, policy, on-alarm");
 		}
 	}
 	free(text);
@@ -143,6 +150,10 @@ void kup_conf_free(struct kup_conf *conf)
 	while (conf->nr_targets)
 		free(conf->targets[--conf->nr_targets]);
 	free(conf->targets);
+	while (conf->nr_policies)
+		free(conf->policies[--conf->nr_policies]);
+	free(conf->policies);
+	free(conf->on_alarm);
 	free(conf->kernel);
 	free(conf->initrd);
 	free(conf->append);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * /etc/kup-ppp.conf and /etc/kup-ppp.conf.d/\*.conf, in the order of their names: lines `key = value`, `#` starts a comment.
- * `target`, `append` and `profile-off` may be given several times and add up; of any other key the last one counts.
+ * `target`, `append`, `profile-off` and `policy` may be given several times and add up; of any other key the last one counts.
  */
 #ifndef KUP_CONF_H
 #define KUP_CONF_H
@@ -19,6 +19,9 @@ struct kup_conf {
 	char *initrd;
 	char *append;		/* joined by blanks */
 	char *criu;		/* program; "criu" if not set */
+	char **policies;	/* `NAME [KEY=VALUE...]` or `NAME off`, in their order */
+	size_t nr_policies;
+	char *on_alarm;		/* "report", or a command; NULL is the first */
 	char *profile_off;	/* items of the boot profile not to use, joined by blanks */
 };
 

@@ -28,6 +28,8 @@ static const struct verb {
 	{ "status", cmd_status, "", "show where things stand" },
 	{ "drain", cmd_drain, "[wait|hold|run]", "wait until all kept memory is bound (default), or hold the drainer back (debug)" },
 	{ "abort", cmd_abort, "[--yes]", "put everything back as it was before prepare or switch" },
+	{ "watch", cmd_watch, "[--policy 'NAME KEY=VALUE...']... [--for TIME] [--on-alarm COMMAND] [--policies DIR] [--list]",
+	  "wait for a failure of the running kernel, as policies see it" },
 	{ "inspect", cmd_inspect, "VMLINUZ", "show what is found in a kernel image" },
 };
 
@@ -41,7 +43,7 @@ static void help(FILE *out)
 		fprintf(out, "  %-8s %s\n           %s\n", verbs[i].name, verbs[i].usage, verbs[i].help);
 	fprintf(out, "\nTARGET: a pid, the path of a cgroup, NAME.service, or the name of a program that runs once; without one, those that\n"
 		     "/etc/kup-ppp.conf and /etc/kup-ppp.conf.d/*.conf name. See kup-ppp(8).\n"
-		     "Exit status: 0 done; 1 refused or failed, with everything as before; 2 misuse; 3 failed and not put back.\n");
+		     "Exit status: 0 done; 1 refused or failed, with everything as before; 2 misuse; 3 failed and not put back;\n4 an alarm.\n");
 }
 
 static void print_error(const struct kup_opts *opts, const struct kup_err *err)
@@ -132,5 +134,5 @@ int main(int argc, char **argv)
 	}
 	if (ret && err.what[0])
 		print_error(&opts, &err);
-	return ret == KUP_EXIT_BROKEN ? KUP_EXIT_BROKEN : ret ? 1 : 0;
+	return ret == KUP_EXIT_BROKEN || ret == KUP_EXIT_ALARM ? ret : ret ? 1 : 0;
 }

@@ -125,6 +125,20 @@ static void test_conf(void)
 	CHECK(kup_conf_read(at("conf"), &c, &err) == -EINVAL && strstr(err.what, "conf:2") && strstr(err.what, "bogus"));
 }
 
+static void test_conf_policies(void)
+{
+	struct kup_conf c;
+	struct kup_err err;
+
+	put("conf", "policy = lock bound=10s tasks=2\non-alarm = report\n");
+	unlink(at("conf.d/20.conf"));
+	put("conf.d/10.conf", "policy = stuck off\non-alarm = logger \"$KUP_ALARM\"");
+	CHECK(kup_conf_read(at("conf"), &c, &err) == 0);
+	CHECK(c.nr_policies == 2 && !strcmp(c.policies[0], "lock bound=10s tasks=2") && !strcmp(c.policies[1], "stuck off"));
+	CHECK(c.on_alarm && !strcmp(c.on_alarm, "logger \"$KUP_ALARM\""));
+	kup_conf_free(&c);
+}
+
 static void test_release(void)
 {
 	CHECK(kup_release_major_minor("6.1.0-56-cloud-amd64") == 6001);
@@ -293,6 +307,7 @@ static const struct ktap_test tests[] = {
 	{ "store: files go in and come out", test_pack },
 	{ "store: malformed streams are refused", test_unpack_bad },
 	{ "configuration and drop-ins", test_conf },
+	{ "configured policies", test_conf_policies },
 	{ "a setting that is lent comes back", test_sysctl },
 	{ "releases", test_release },
 	{ "steps", test_steps },
