@@ -17,8 +17,9 @@ if [ ! -e "$headers/Makefile" ]; then
 fi
 
 farm=$build/module/$version
-mkdir -p "$farm"
+mkdir -p "$farm/ci"
 cp -asfT "$top/module" "$farm/module"
+cp -asfT "$top/ci/modules" "$farm/ci/modules"
 cp -asf "$top/Kbuild" "$farm/Kbuild"
 find "$farm" -xtype l -delete
 

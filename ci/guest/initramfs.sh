@@ -70,6 +70,7 @@ fi
 for f in $(entries files); do take+=("$f"); done
 [ ! -e "$build/kup-ppp" ] || take+=("$build/kup-ppp=/usr/sbin/kup-ppp")
 [ ! -e "$build/bootstub.o" ] || install -D -m 644 "$build/bootstub.o" "$tree/usr/lib/kup-ppp/bootstub.o"
+for f in "$build"/bpf/*.bpf.o; do [ ! -e "$f" ] || install -D -m 644 "$f" "$tree/usr/lib/kup-ppp/policies/${f##*/}"; done
 if [ -n "$criu_suite" ]; then
 	"$here/take.sh" "$tree/opt/criu" "$("$here/root.sh" --suite "$criu_suite" criu)" /usr/sbin/criu
 	# Not by LD_LIBRARY_PATH: what CRIU starts, kup-ppp for one, has the guest's own libraries.
@@ -100,7 +101,7 @@ for version; do
 	# shellcheck disable=SC2086
 	put_modules $late >"$part/etc/kup-bed/modules-late"
 	mkdir -p "$part/usr/lib/modules/$version/extra"
-	for ko in kup_ppp kup_fake kup_damage; do
+	for ko in kup_ppp kup_fake kup_damage kup_fault; do
 		[ -e "$build/module/$version/$ko.ko" ] || continue
 		strip --strip-debug -o "$part/usr/lib/modules/$version/extra/$ko.ko" "$build/module/$version/$ko.ko"
 		ln -s "/usr/lib/modules/$version/extra/$ko.ko" "$part/root/$ko.ko"
