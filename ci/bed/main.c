@@ -314,8 +314,8 @@ int main(int argc, char **argv)
 		struct json_object *o;
 
 		if (anew) {
+			client_stop();	/* before: the new kernel resets its connections as soon as it sends again, and it would end by itself */
 			o = bed.o.plain ? switch_plain(bed.o.kernel[i]) : switch_loses(bed.o.kernel[i], i - 1);
-			client_stop();
 			phase("arrive", bed.o.limit, o);
 			start_scenario();
 		} else if (switch_shall_stay(i - 1)) {

@@ -195,7 +195,6 @@ struct json_object *switch_loses(const char *version, int nr)
 	int status;
 
 	prepare(version);
-	client_do("hold", 30);
 	status = do_switch(version, nr, o);
 	if (status != -1)
 		bed_fail("kup-ppp switch ended with %d instead of switching", status);
