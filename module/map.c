@@ -193,6 +193,46 @@ int kup_chunk_decode(const struct kup_chunk *c, const void *maps, __u64 maps_siz
 	}
 }
 
+void kup_walk_begin(struct kup_walk *w, const struct kup_chunk *c, const void *maps)
+{
+	w->chunk = c;
+	w->payload = (const char *)maps + (c->kind == KUP_CHUNK_HUGE ? 0 : (__u64)c->value * 8);
+	w->delta = (const __u8 *)w->payload + sizeof(struct kup_scatter);
+	w->next = 0;
+}
+
+static int next_scattered(struct kup_walk *w, struct kup_run *run)
+{
+	const struct kup_scatter *s = w->payload;
+	__u64 delta = 0;
+	unsigned int b;
+
+	while (w->next < KUP_CHUNK_PAGES && !(s->present[w->next / 64] >> w->next % 64 & 1))
+		w->next++;
+	if (w->next == KUP_CHUNK_PAGES)
+		return 0;
+	for (b = 0; b < w->chunk->width; b++)
+		delta |= (__u64)*w->delta++ << 8 * b;
+	*run = (struct kup_run) { .first = w->next++, .nr = 1, .pfn = s->base + delta };
+	return 1;
+}
+
+int kup_walk_next(struct kup_walk *w, struct kup_run *run)
+{
+	const struct kup_chunk *c = w->chunk;
+
+	if (c->kind == KUP_CHUNK_SCATTER)
+		return next_scattered(w, run);
+	if (w->next == (c->kind == KUP_CHUNK_HUGE ? 1 : c->nr))
+		return 0;
+	if (c->kind == KUP_CHUNK_HUGE)
+		*run = (struct kup_run) { .nr = KUP_CHUNK_PAGES, .pfn = c->value };
+	else
+		*run = ((const struct kup_run *)w->payload)[w->next];
+	w->next++;
+	return 1;
+}
+
 static int check_record(const struct kup_mm_record *r, const void *maps, __u64 size, __u32 nr_mms)
 {
 	const struct kup_chunk *c;

@@ -20,7 +20,26 @@ static uint32_t rnd(uint32_t below)
 	return (random_state >> 11) % below;
 }
 
-/* Encodes into a section of its own with the payload at @off, decodes, compares. Returns the chunk. */
+static void walk(const struct kup_chunk *c, const void *maps, const uint32_t *pfn)
+{
+	uint32_t seen[N] = { 0 };
+	struct kup_walk w;
+	struct kup_run r;
+	unsigned int i, end = 0;
+
+	kup_walk_begin(&w, c, maps);
+	while (kup_walk_next(&w, &r)) {
+		if (!CHECK(r.nr && r.first >= end && r.first + r.nr <= N))
+			return;
+		end = r.first + r.nr;
+		for (i = 0; i < r.nr; i++)
+			seen[r.first + i] = r.pfn + i;
+	}
+	CHECK(!kup_walk_next(&w, &r));
+	CHECK(!memcmp(seen, pfn, sizeof(seen)));
+}
+
+/* Encodes into a section of its own with the payload at @off, decodes, compares, and walks. Returns the chunk. */
 static struct kup_chunk there_and_back(const uint32_t *pfn, int huge)
 {
 	/* exactly as large as it must be, so that a sanitizer sees a byte too many */
@@ -42,6 +61,7 @@ static struct kup_chunk there_and_back(const uint32_t *pfn, int huge)
 		CHECK(kup_chunk_decode(&c, maps, size + 16, back) == (int)pages);
 		CHECK(!memcmp(back, pfn, sizeof(back)));
 		CHECK(kup_chunk_decode(&c, maps, size + 16, NULL) == (int)pages);
+		walk(&c, maps, pfn);
 		if (size)
 			CHECK(kup_chunk_decode(&c, maps, size + 8, back) < 0);
 		free(maps);

@@ -99,6 +99,31 @@ int kup_chunk_encode_runs(struct kup_chunk *c, unsigned int nr, const struct kup
  */
 int kup_chunk_decode(const struct kup_chunk *c, const void *maps, __u64 maps_size, __u32 *pfn);
 
+/* A walk through the frames of a chunk, in the order of their addresses. */
+struct kup_walk {
+	const struct kup_chunk *chunk;
+	const void *payload;
+	const __u8 *delta;	/* KUP_CHUNK_SCATTER: of the next page */
+	unsigned int next;	/* the number of a run, or of a page */
+};
+
+/**
+ * kup_walk_begin - walk through a chunk of a section that kup_maps_check() has found well formed
+ * @w: out
+ * @c: the chunk
+ * @maps: start of the section
+ */
+void kup_walk_begin(struct kup_walk *w, const struct kup_chunk *c, const void *maps);
+
+/**
+ * kup_walk_next - the next run of consecutive frames
+ * @w: the walk
+ * @run: out; a huge page is one run, each page of KUP_CHUNK_SCATTER is one by itself
+ *
+ * Return: 0 if there is none any more.
+ */
+int kup_walk_next(struct kup_walk *w, struct kup_run *run);
+
 /**
  * kup_maps_check - is the whole section well formed?
  * @maps: start of the section
