@@ -34,25 +34,28 @@
 #include "space.h"
 #include "symbols.h"
 
-/* Frames that turn from reserved into managed memory; given to their zone in batches. */
-struct managed {
-	struct page *page;	/* one of the zone */
+/* Frames of one zone that have become pages of the process, and are not counted as such yet. */
+struct uncounted {
+	struct page *page;	/* one of them */
 	long nr;
 };
 
-static void managed_flush(struct managed *m)
+static void count(struct uncounted *u)
 {
-	if (m->nr)
-		adjust_managed_page_count(m->page, m->nr);
-	m->nr = 0;
+	if (!u->nr)
+		return;
+	adjust_managed_page_count(u->page, u->nr);
+	u->nr = 0;
 }
 
-static void managed_add(struct managed *m, struct page *page, long nr)
+static void count_later(struct uncounted *u, struct page *page, long nr)
 {
-	if (m->nr && page_zone(m->page) != page_zone(page))
-		managed_flush(m);
-	m->page = page;
-	m->nr += nr;
+	if (!nr)
+		return;
+	if (u->nr && page_zone_id(u->page) != page_zone_id(page))
+		count(u);
+	u->page = page;
+	u->nr += nr;
 }
 
 void kup_free_frame(struct page *page)
@@ -66,13 +69,14 @@ bool kup_vma_fits(const struct vm_area_struct *vma)
 	return !vma->vm_ops && !vma->vm_file && !(vma->vm_flags & (VM_SHARED | VM_PFNMAP | VM_IO | VM_MIXEDMAP | VM_HUGETLB));
 }
 
-/* The VMA of @addr, starting to look at the one that was last. NULL if there is none that fits. */
+/* The VMA of @addr, starting to look at the one that was found last. NULL if there is none that fits. */
 static struct vm_area_struct *vma_of(struct mm_struct *mm, struct vm_area_struct *last, unsigned long addr)
 {
-	struct vm_area_struct *vma = last;
+	struct vm_area_struct *vma;
 
-	if (!vma || addr < vma->vm_start || addr >= vma->vm_end)
-		vma = vma_lookup(mm, addr);
+	if (last && addr >= last->vm_start && addr < last->vm_end)
+		return last;
+	vma = vma_lookup(mm, addr);
 	return vma && kup_vma_fits(vma) && vma->anon_vma ? vma : NULL;
 }
 
@@ -83,11 +87,11 @@ static void drop_frame(struct page *page)
 }
 
 /* To the memcg that kup_bind_chunk() has made the active one: the process may move to another meanwhile. */
-static void charge(struct page *page)
+static void charge(struct folio *folio)
 {
 	/* Without __GFP_DIRECT_RECLAIM it never sleeps, with __GFP_NOFAIL it goes over the limit. */
-	WARN_ON_ONCE(mem_cgroup_charge(page_folio(page), NULL, __GFP_NOFAIL));
-	__SetPageUptodate(page);
+	WARN_ON_ONCE(mem_cgroup_charge(folio, NULL, __GFP_NOFAIL));
+	__folio_mark_uptodate(folio);
 }
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
@@ -105,14 +109,14 @@ static bool bind_huge(struct mm_struct *mm, unsigned long addr, pmd_t *pmd, pgta
 		spin_unlock(ptl);
 		return false;
 	}
-	for (i = 0; i < HPAGE_PMD_NR; i++) {
-		ClearPageReserved(page + i);
-		if (i)
-			set_page_count(page + i, 0);
+	__ClearPageReserved(page);
+	for (i = 1; i < HPAGE_PMD_NR; i++) {
+		__ClearPageReserved(page + i);
+		set_page_count(page + i, 0);
 	}
 	kup_compat_make_thp(page);
 	adjust_managed_page_count(page, HPAGE_PMD_NR);
-	charge(page);
+	charge(page_folio(page));
 	kup_compat_add_new_anon_rmap(page, vma, addr);
 	folio_add_lru_vma(page_folio(page), vma);
 	pgtable_trans_huge_deposit(mm, pmd, *table);
@@ -134,32 +138,6 @@ static bool bind_huge(struct mm_struct *mm, unsigned long addr, pmd_t *pmd, pgta
 	return false;
 }
 #endif
-
-/* Those whose address has a VMA are charged and stay in @pfns; the others are freed and gone from it. */
-static void ready_frames(struct mm_struct *mm, unsigned long addr, u32 *pfns)
-{
-	struct vm_area_struct *vma = NULL;
-	struct managed managed = {};
-	unsigned int i;
-
-	for (i = 0; i < KUP_CHUNK_PAGES; i++) {
-		struct page *page;
-
-		if (!pfns[i])
-			continue;
-		page = pfn_to_page(pfns[i]);
-		vma = vma_of(mm, vma, addr + i * PAGE_SIZE);
-		if (!vma) {
-			drop_frame(page);
-			pfns[i] = KUP_PFN_NONE;
-			continue;
-		}
-		ClearPageReserved(page);
-		managed_add(&managed, page, 1);
-		charge(page);
-	}
-	managed_flush(&managed);
-}
 
 /* From 6.13 on an empty table may be freed under mmap_lock for reading, so the one we have put there may be gone again. */
 static pgtable_t spare_table(struct mm_struct *mm)
@@ -189,39 +167,94 @@ static pte_t *lock_table(struct mm_struct *mm, unsigned long addr, pmd_t *pmd, p
 	return pte;
 }
 
-static void bind_small(struct mm_struct *mm, unsigned long addr, pmd_t *pmd, pgtable_t *table, u32 *pfns)
+/* @nr frames of one zone, from @page on, at addresses of one VMA. Returns how many of them are bound. */
+static unsigned int bind_run(struct vm_area_struct *vma, pgprot_t prot, unsigned long addr, pte_t *pte, struct page *page,
+			     unsigned int nr, struct uncounted *uncounted)
 {
-	struct vm_area_struct *vma = NULL;
-	unsigned int i, nr = 0;
+	unsigned long pfn = page_to_pfn(page);
+	struct page *last = NULL;
+	unsigned int bound = 0;
+
+	for (; nr--; addr += PAGE_SIZE, pte++, page++, pfn++) {
+		struct folio *folio = (struct folio *)page;	/* part of no other */
+
+		if (WARN_ON_ONCE(!pte_none(*pte))) {
+			drop_frame(page);
+			continue;
+		}
+		__ClearPageReserved(page);
+		charge(folio);
+		kup_compat_add_new_anon_rmap(page, vma, addr);
+		folio_add_lru_vma(folio, vma);
+		set_pte_at(vma->vm_mm, addr, pte, pfn_pte(pfn, prot));
+		update_mmu_cache(vma, addr, pte);
+		last = page;
+		bound++;
+	}
+	count_later(uncounted, last, bound);
+	return bound;
+}
+
+/* So many of @nr frames have an address below @end and are of one zone with the first; or fewer. */
+static unsigned int alike(struct page *page, unsigned int nr, unsigned long addr, unsigned long end)
+{
+	nr = min_t(unsigned long, nr, (end - addr) >> PAGE_SHIFT);
+	return page_zone_id(page) == page_zone_id(page + nr - 1) ? nr : 1;
+}
+
+/* Binds the frames whose address has a VMA. Returns how many others there are. */
+static unsigned int bind_small(struct mm_struct *mm, const struct kup_chunk *c, pmd_t *pmd, pgtable_t *table)
+{
+	unsigned int i, n, bound = 0, strays = 0;
+	struct vm_area_struct *vma = NULL, *last = NULL;
+	struct uncounted uncounted = {};
+	struct kup_walk walk;
+	struct kup_run run;
+	pgprot_t prot = {};
 	spinlock_t *ptl;
 	pte_t *pte;
 
-	ready_frames(mm, addr, pfns);
-	pte = lock_table(mm, addr, pmd, table, &ptl);
-	for (i = 0; i < KUP_CHUNK_PAGES; i++) {
-		unsigned long at = addr + i * PAGE_SIZE;
-		struct page *page;
+	pte = lock_table(mm, c->addr, pmd, table, &ptl);
+	kup_walk_begin(&walk, c, kup_new.stream.base);
+	while (kup_walk_next(&walk, &run))
+		for (i = 0; i < run.nr; i += n) {
+			unsigned long addr = c->addr + (run.first + i) * PAGE_SIZE;
+			struct page *page = pfn_to_page(run.pfn + i);
 
-		if (!pfns[i] || WARN_ON_ONCE(!pte_none(pte[i])))
-			continue;
-		page = pfn_to_page(pfns[i]);
-		vma = vma_of(mm, vma, at);
-		kup_compat_add_new_anon_rmap(page, vma, at);
-		folio_add_lru_vma(page_folio(page), vma);
-		set_pte_at(mm, at, &pte[i], kup_compat_anon_pte(page, vma));
-		update_mmu_cache(vma, at, &pte[i]);
-		pfns[i] = KUP_PFN_NONE;
-		nr++;
-	}
-	add_mm_counter(mm, MM_ANONPAGES, nr);
+			vma = vma_of(mm, vma, addr);
+			if (vma) {
+				if (vma != last)
+					prot = kup_compat_anon_prot(page, vma);
+				last = vma;
+				n = alike(page, run.nr - i, addr, vma->vm_end);
+				bound += bind_run(vma, prot, addr, pte + run.first + i, page, n, &uncounted);
+			} else {
+				n = 1;
+				strays++;
+			}
+		}
+	count(&uncounted);
+	add_mm_counter(mm, MM_ANONPAGES, bound);
 	pte_unmap_unlock(pte, ptl);
-	atomic64_add(nr, &kup_new.bound);
+	atomic64_add(bound, &kup_new.bound);
+	return strays;
+}
 
-	for (i = 0; i < KUP_CHUNK_PAGES; i++)	/* none, unless the warning above was right */
-		if (pfns[i]) {
-			clear_highpage(pfn_to_page(pfns[i]));
-			put_page(pfn_to_page(pfns[i]));
-			atomic64_inc(&kup_new.dropped);
+/* Drops the frames whose address has no VMA; without @mm all of them. */
+static void drop_strays(struct mm_struct *mm, const struct kup_chunk *c)
+{
+	struct vm_area_struct *vma = NULL;
+	struct kup_walk walk;
+	struct kup_run run;
+	unsigned int i;
+
+	kup_walk_begin(&walk, c, kup_new.stream.base);
+	while (kup_walk_next(&walk, &run))
+		for (i = 0; i < run.nr; i++) {
+			if (mm)
+				vma = vma_of(mm, vma, c->addr + (run.first + i) * PAGE_SIZE);
+			if (!vma)
+				drop_frame(pfn_to_page(run.pfn + i));
 		}
 }
 
@@ -237,29 +270,40 @@ static bool chunk_begin(struct kup_record *rec, u32 i)
 	return false;
 }
 
-static void chunk_end(struct kup_record *rec, u32 i, unsigned int pages)
+static unsigned int chunk_pages(const struct kup_chunk *c)
+{
+	unsigned int pages = 0;
+	struct kup_walk walk;
+	struct kup_run run;
+
+	if (c->kind != KUP_CHUNK_RUNS)
+		return c->nr;
+	kup_walk_begin(&walk, c, kup_new.stream.base);
+	while (kup_walk_next(&walk, &run))
+		pages += run.nr;
+	return pages;
+}
+
+static void chunk_end(struct kup_record *rec, u32 i)
 {
 	set_bit(i, rec->done);	/* before the busy bit is released, which orders it */
 	clear_and_wake_up_bit(i % BITS_PER_LONG, &rec->busy[BIT_WORD(i)]);
-	if (!atomic64_sub_return(pages, &kup_new.unbound))
+	if (!atomic64_sub_return(chunk_pages(&rec->chunks[i]), &kup_new.unbound))
 		WRITE_ONCE(kup_new.done_ns, ktime_get_ns());
 	if (atomic_inc_return(&rec->nr_done) == rec->mm->nr_chunks)
 		kup_drain_kick();
 }
 
-static void bind_locked(struct kup_attached *att, u32 i, pmd_t *pmd, pgtable_t *table, u32 *pfns)
+static void bind_locked(struct kup_attached *att, u32 i, pmd_t *pmd, pgtable_t *table)
 {
-	struct kup_record *rec = att->rec;
-	const struct kup_chunk *c = &rec->chunks[i];
-	int nr;
+	const struct kup_chunk *c = &att->rec->chunks[i];
+	struct mm_struct *mm = att->space.mm;
 
-	if (!chunk_begin(rec, i))
+	if (!chunk_begin(att->rec, i))
 		return;
-	nr = kup_chunk_decode(c, kup_new.stream.base, kup_new.stream.maps_size, pfns);
-	if (!WARN_ON_ONCE(nr <= 0) &&	/* ADOPT has decoded all of them */
-	    !(c->kind == KUP_CHUNK_HUGE && bind_huge(att->space.mm, c->addr, pmd, table, pfns[0])))
-		bind_small(att->space.mm, c->addr, pmd, table, pfns);
-	chunk_end(rec, i, max(nr, 0));
+	if (!(c->kind == KUP_CHUNK_HUGE && bind_huge(mm, c->addr, pmd, table, c->value)) && bind_small(mm, c, pmd, table))
+		drop_strays(mm, c);
+	chunk_end(att->rec, i);
 }
 
 static int prepare_vmas(struct mm_struct *mm, unsigned long addr)
@@ -291,25 +335,20 @@ static int bind_chunk(struct kup_attached *att, u32 i)
 	unsigned long addr = att->rec->chunks[i].addr;
 	pgtable_t table = NULL;
 	pmd_t *pmd;
-	u32 *pfns;
 	int err;
 
 	err = prepare_vmas(mm, addr);
 	if (err)
 		return err;
-	pfns = kmalloc_array(KUP_CHUNK_PAGES, sizeof(*pfns), GFP_KERNEL);
 	pmd = alloc_pmd(mm, addr);
-	if (pfns && pmd)
+	if (pmd)
 		table = pte_alloc_one(mm);
-	if (table) {
-		bind_locked(att, i, pmd, &table, pfns);
-		if (table)
-			pte_free(mm, table);
-	} else {
-		err = -ENOMEM;
-	}
-	kfree(pfns);
-	return err;
+	if (!table)
+		return -ENOMEM;
+	bind_locked(att, i, pmd, &table);
+	if (table)
+		pte_free(mm, table);
+	return 0;
 }
 
 /**
@@ -471,17 +510,12 @@ const struct kup_space_ops kup_attached_ops = {
 	.touch = on_touch,
 };
 
-static void drop_chunk(struct kup_record *rec, u32 i, u32 *pfns)
+static void drop_chunk(struct kup_record *rec, u32 i)
 {
-	int nr, n;
-
 	if (!chunk_begin(rec, i))
 		return;
-	nr = kup_chunk_decode(&rec->chunks[i], kup_new.stream.base, kup_new.stream.maps_size, pfns);
-	for (n = 0; nr > 0 && n < KUP_CHUNK_PAGES; n++)
-		if (pfns[n])
-			drop_frame(pfn_to_page(pfns[n]));
-	chunk_end(rec, i, max(nr, 0));
+	drop_strays(NULL, &rec->chunks[i]);
+	chunk_end(rec, i);
 }
 
 /**
@@ -491,12 +525,10 @@ static void drop_chunk(struct kup_record *rec, u32 i, u32 *pfns)
  */
 void kup_drop_record(struct kup_record *rec)
 {
-	u32 *pfns = kmalloc_array(KUP_CHUNK_PAGES, sizeof(*pfns), GFP_KERNEL | __GFP_NOFAIL);
 	u32 i;
 
 	for (i = 0; i < rec->mm->nr_chunks; i++) {
-		drop_chunk(rec, i, pfns);
+		drop_chunk(rec, i);
 		cond_resched();
 	}
-	kfree(pfns);
 }

@@ -28,17 +28,17 @@ static inline void kup_compat_add_new_anon_rmap(struct page *page, struct vm_are
 #endif
 }
 
-/* A dirty entry, writable where the VMA is. */
-static inline pte_t kup_compat_anon_pte(struct page *page, struct vm_area_struct *vma)
+/* Attributes of a dirty entry, writable where the VMA is. */
+static inline pgprot_t kup_compat_anon_prot(struct page *page, struct vm_area_struct *vma)
 {
 	pte_t pte = pte_mkdirty(mk_pte(page, vma->vm_page_prot));
 
 	if (!(vma->vm_flags & VM_WRITE))
-		return pte;
+		return pte_pgprot(pte);
 #ifdef HAVE_PTE_MKWRITE_VMA	/* 6.6, "mm: Make pte_mkwrite() take a VMA" */
-	return pte_mkwrite(pte, vma);
+	return pte_pgprot(pte_mkwrite(pte, vma));
 #else
-	return pte_mkwrite(pte);
+	return pte_pgprot(pte_mkwrite(pte));
 #endif
 }
 
