@@ -40,11 +40,13 @@ struct uncounted {
 	long nr;
 };
 
+/* The caller holds the lock of the table that maps them: they are charged to one memcg as long as that. */
 static void count(struct uncounted *u)
 {
 	if (!u->nr)
 		return;
 	adjust_managed_page_count(u->page, u->nr);
+	lruvec_stat_mod_folio(page_folio(u->page), NR_ANON_MAPPED, u->nr);
 	u->nr = 0;
 }
 
@@ -184,7 +186,7 @@ static unsigned int bind_run(struct vm_area_struct *vma, pgprot_t prot, unsigned
 		}
 		__ClearPageReserved(page);
 		charge(folio);
-		kup_compat_add_new_anon_rmap(page, vma, addr);
+		kup_compat_map_new_anon(folio, vma, addr);
 		folio_add_lru_vma(folio, vma);
 		set_pte_at(vma->vm_mm, addr, pte, pfn_pte(pfn, prot));
 		update_mmu_cache(vma, addr, pte);

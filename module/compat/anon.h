@@ -6,6 +6,7 @@
 #include <linux/huge_mm.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
+#include <linux/pagemap.h>
 #include <linux/rmap.h>
 #include <linux/rseq.h>
 #include <linux/sched.h>
@@ -14,7 +15,7 @@
 #include "compat.h"
 #include "../symbols.h"
 
-/* Reverse mapping of a new page that only this VMA maps; the whole of it if it is huge. */
+/* Reverse mapping of a new huge page that only this VMA maps. */
 static inline void kup_compat_add_new_anon_rmap(struct page *page, struct vm_area_struct *vma, unsigned long addr)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
@@ -26,6 +27,32 @@ static inline void kup_compat_add_new_anon_rmap(struct page *page, struct vm_are
 #else
 	page_add_new_anon_rmap(page, vma, addr);
 #endif
+}
+
+/* Memory that the kernel may drop came in 6.11. */
+#ifndef VM_DROPPABLE
+#define VM_DROPPABLE 0UL
+#endif
+
+#ifndef HAVE_FOLIO_MAPPING_ANON	/* 6.17 renamed it */
+#define FOLIO_MAPPING_ANON PAGE_MAPPING_ANON
+#endif
+
+/**
+ * kup_compat_map_new_anon - what folio_add_new_anon_rmap() does for a page that is not huge, but NR_ANON_MAPPED
+ *
+ * That is left to the caller, for many pages at once: by itself it costs more than all else that makes a page anonymous.
+ * Nobody but the caller sees the page yet.
+ */
+static inline void kup_compat_map_new_anon(struct folio *folio, struct vm_area_struct *vma, unsigned long addr)
+{
+	if (!(vma->vm_flags & VM_DROPPABLE))
+		__folio_set_swapbacked(folio);
+	/* Pointer and flag at once: page_idle and others look at them without a lock. */
+	WRITE_ONCE(folio->mapping, (void *)vma->anon_vma + FOLIO_MAPPING_ANON);
+	folio->index = linear_page_index(vma, addr);
+	atomic_set(&folio->_mapcount, 0);
+	SetPageAnonExclusive(&folio->page);
 }
 
 /* Attributes of a dirty entry, writable where the VMA is. */
