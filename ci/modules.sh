@@ -37,7 +37,7 @@ missing_symbols()
 	nm "$build/module/$version/kup_ppp.ko" | sed -n 's/.* __SCK__kup_sym_//p' | sort -u >"$names.wanted"
 	comm -23 "$names.wanted" "$names"
 	sed -n 's/.*\.symbol = { \(.*\) }, \.needed = true.*/\1/p' "$top/module/hook.c" | tr -d '",' | while read -r alternatives; do
-		printf '%s\n' $alternatives | grep -qxFf "$names" || echo "$alternatives"
+		printf '%s\n' $alternatives | sort | comm -12 - "$names" | grep -q . || echo "$alternatives"
 	done
 }
 

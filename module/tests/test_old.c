@@ -989,26 +989,29 @@ static void test_few_extents(size_t mib)
 {
 	struct kup_seal exact, few, poor;
 	char go = 0, text[16], *m;
-	int pipes[2];
+	struct kup_prepare p;
+	int pipes[2], back[2];
 	pid_t pid;
 
-	if (pipe(pipes))
+	if (pipe(pipes) || pipe(back))
 		die("pipe");
 	pid = fork();
 	if (!pid) {
-
 		snprintf(text, sizeof(text), "%d", getpid());
 		put(GROUP "/cgroup.procs", text);
 		m = mmap(NULL, mib << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		madvise(m, mib << 20, MADV_NOHUGEPAGE);
 		memset(m, 1, mib << 20);
+		if (write(pipes[1], &go, 1) != 1 || read(back[0], &go, 1) != 1)
+			_exit(1);
 		for (size_t i = 0; i < mib << 20; i += 4 * PAGE)
 			madvise(m + i, PAGE, MADV_DONTNEED);
 		if (write(pipes[1], &go, 1) != 1)
 			_exit(1);
 		sleeper(NULL);
 	}
-	if (read(pipes[0], &go, 1) != 1)
+	/* What stands in the window is moved together: so it is moved before there are gaps, and no window wants these pages again. */
+	if (read(pipes[0], &go, 1) != 1 || prepare(&p) || simple(KUP_IOC_ABORT, 0) || write(back[1], &go, 1) != 1 || read(pipes[0], &go, 1) != 1)
 		die("a process to seal");
 	exact = sealed(pid, 65536, 0);
 	few = sealed(pid, 512, 0);
