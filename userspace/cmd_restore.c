@@ -11,7 +11,7 @@
  *   5. the report; the images are removed
  *
  * Unhappy paths: before an ATTACH nothing of the handover is used up, and restore may be tried again. A tree that fails
- * after it is lost; the others go on.
+ * after it is lost; the others go on. From 4 on it may be tried again as well: it goes on there.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -62,27 +62,29 @@ static uint64_t area_of_cmdline(void)
 	return area;
 }
 
-/* What ADOPT said is needed by a later `restore`: kept as it is in memory, for this kernel and this program only. */
-static void remember_adopted(const struct restoring *r)
+/* What a later `restore` needs, which goes on where this one ended: kept as it is in memory, for this kernel and this program only. */
+static void remember(const struct restoring *r)
 {
 	FILE *f = fopen(ADOPTED_FILE, "we");
 
 	if (f) {
 		fwrite(&r->adopted, sizeof(r->adopted), 1, f);
 		fwrite(&r->steps, sizeof(r->steps), 1, f);
+		fwrite(&r->resume_tsc, sizeof(r->resume_tsc), 1, f);
 		fclose(f);
 	}
 }
 
-static void recall_adopted(struct restoring *r)
+static void recall(struct restoring *r)
 {
 	FILE *f = fopen(ADOPTED_FILE, "re");
 
 	if (f) {
 		if (fread(&r->adopted, sizeof(r->adopted), 1, f) != 1 || fread(&r->steps, sizeof(r->steps), 1, f) != 1 ||
-		    r->steps.nr > KUP_ARRAY_SIZE(r->steps.step)) {
+		    fread(&r->resume_tsc, sizeof(r->resume_tsc), 1, f) != 1 || r->steps.nr > KUP_ARRAY_SIZE(r->steps.step)) {
 			r->adopted = (struct kup_adopt){ 0 };
 			r->steps = (struct kup_steps){ 0 };
+			r->resume_tsc = 0;
 		}
 		fclose(f);
 	}
@@ -97,17 +99,18 @@ static int adopt(struct restoring *r, uint64_t area, struct kup_err *err)
 	ret = kup_device_status(r->dev, &st, err);
 	if (ret)
 		return ret;
-	if (st.state == KUP_STATE_ADOPTED) {
-		recall_adopted(r);
-		return 0;
-	}
 	if (!access(KUP_REPORT_FILE, F_OK))
 		return 1;
-	kup_step_begin(&r->steps, "adopt");
-	ret = kup_device_adopt(r->dev, area, &r->adopted, err);
-	kup_step_end(&r->steps);
+	recall(r);
+	if (st.state == KUP_STATE_ADOPTED || r->resume_tsc)
+		return 0;
+	ret = kup_step_begin(&r->steps, "adopt", err);
 	if (!ret)
-		remember_adopted(r);
+		ret = kup_device_adopt(r->dev, area, &r->adopted, err);
+	if (ret)
+		return ret;
+	ret = kup_step_end(&r->steps, err);
+	remember(r);
 	return ret;
 }
 
@@ -115,7 +118,9 @@ static int read_store(struct restoring *r, struct kup_err *err)
 {
 	int ret;
 
-	kup_step_begin(&r->steps, "unpack");
+	ret = kup_step_begin(&r->steps, "unpack", err);
+	if (ret)
+		return ret;
 	kup_remove_tree(KUP_IMAGES_DIR);
 	ret = kup_mkdirs(KUP_IMAGES_DIR, 0700);
 	if (ret)
@@ -126,36 +131,72 @@ static int read_store(struct restoring *r, struct kup_err *err)
 	if (ret)
 		return ret;
 	r->plan = kup_plan_read(KUP_IMAGES_DIR "/" KUP_PLAN_FILE, err);
-	kup_step_end(&r->steps);
-	return r->plan ? 0 : -EBADMSG;
+	return r->plan ? kup_step_end(&r->steps, err) : -EBADMSG;
 }
 
-static int highest_tid(struct json_object *task, void *ctx)
+/* Numbers that belong to a task: of it, its threads, its group, its session. */
+static int each_number(struct json_object *task, void (*one)(void *ctx, pid_t nr), void *ctx)
 {
 	struct json_object *threads = json_object_object_get(task, "threads");
-	long long *high = ctx;
 	size_t i;
 
-	for (i = 0; i < json_object_array_length(threads); i++) {
-		long long tid = kup_json_int(json_object_array_get_idx(threads, i), "tid");
-
-		*high = tid > *high ? tid : *high;
-	}
+	for (i = 0; i < json_object_array_length(threads); i++)
+		one(ctx, kup_json_int(json_object_array_get_idx(threads, i), "tid"));
+	one(ctx, kup_json_int(task, "pgid"));
+	one(ctx, kup_json_int(task, "sid"));
 	return 0;
+}
+
+static void keep_higher(void *ctx, pid_t nr)
+{
+	pid_t *high = ctx;
+
+	*high = nr > *high ? nr : *high;
+}
+
+static int highest_number(struct json_object *task, void *ctx)
+{
+	return each_number(task, keep_higher, ctx);
 }
 
 /* Whatever starts from now on shall not take a number that is needed. */
 static void keep_pids_free(struct json_object *plan)
 {
 	char *text = kup_slurp(LAST_PID, NULL), number[24];
-	long long high = 0;
+	pid_t high = 0;
 
-	kup_plan_each_task(plan, highest_tid, &high);
-	if (text && atoll(text) < high) {
-		snprintf(number, sizeof(number), "%lld", high);
+	kup_plan_each_task(plan, highest_number, &high);
+	if (text && atoi(text) < high) {
+		snprintf(number, sizeof(number), "%d", high);
 		kup_put(LAST_PID, number);
 	}
 	free(text);
+}
+
+struct search {
+	pid_t nr;
+	bool found;
+};
+
+static void compare(void *ctx, pid_t nr)
+{
+	struct search *s = ctx;
+
+	s->found |= nr == s->nr;
+}
+
+static int search_task(struct json_object *task, void *ctx)
+{
+	return each_number(task, compare, ctx);
+}
+
+/* A tree whose session is led from outside goes on in CRIU's, whose number may not be one of the images' then. */
+static bool session_is_needed(struct json_object *plan)
+{
+	struct search s = { .nr = getsid(0) };
+
+	kup_plan_each_task(plan, search_task, &s);
+	return s.found;
 }
 
 static int pid_is_free(struct json_object *task, void *ctx)
@@ -253,20 +294,22 @@ static int at_barrier(void *ctx, const char *action, struct kup_err *err)
 	int ret;
 
 	if (!strcmp(action, "post-restore")) {
-		kup_step_begin(&r->steps, "attach");
-		ret = kup_plan_each_task(r->plan, attach, &a);
-		kup_step_begin(&r->steps, "resume");
-		return ret;
+		ret = kup_step_begin(&r->steps, "attach", err);
+		if (!ret)
+			ret = kup_plan_each_task(r->plan, attach, &a);
+		return ret ? ret : kup_step_begin(&r->steps, "resume", err);
 	}
 	rearm_timers(r->plan);
 	ret = kup_device_netlock(r->dev, false, err);
 	r->resume_tsc = kup_tsc();
+	remember(r);
 	return ret;
 }
 
 static int run_criu(struct restoring *r, const struct kup_criu *criu, struct kup_err *err)
 {
 	struct json_object *trees = json_object_object_get(r->plan, "trees");
+	const bool new_session = session_is_needed(r->plan);
 	struct kup_criu_run run = {
 		.mode = KUP_CRIU_RESTORE,
 		.criu = criu,
@@ -288,15 +331,18 @@ static int run_criu(struct restoring *r, const struct kup_criu *criu, struct kup
 
 		j->root = kup_json_int(tree, "root");
 		j->shell_job = kup_json_int(tree, "shell_job");
+		j->new_session = new_session;
 		j->file_locks = kup_json_int(tree, "file_locks");
 		j->ext_unix = kup_json_int(tree, "ext_unix");
 		snprintf(j->comm, sizeof(j->comm), "%s", kup_json_text(tree, "comm"));
 		snprintf(j->images, sizeof(j->images), KUP_IMAGES_DIR "/%d", j->root);
 	}
 	kup_sysctl_lend(KUP_OVERCOMMIT, "1");
-	kup_step_begin(&r->steps, "restore");
-	ret = kup_criu_run_all(&run, err);
-	kup_step_end(&r->steps);
+	ret = kup_step_begin(&r->steps, "restore", err);
+	if (!ret)
+		ret = kup_criu_run_all(&run, err);
+	if (!ret)
+		ret = kup_step_end(&r->steps, err);
 	kup_sysctl_return(KUP_OVERCOMMIT);
 	free(run.jobs);
 	return ret;
@@ -319,11 +365,35 @@ static int report(struct restoring *r, struct kup_err *err)
 	return ret ? kup_err_set(err, ret, "%s: %s", KUP_REPORT_FILE, strerror(-ret)) : 0;
 }
 
+/* From `resume` on: the applications run, whatever comes. @ret: some tree runs although another failed with it. */
+static int finish(struct restoring *r, int ret, struct kup_err *err)
+{
+	struct kup_err *of_commit = ret ? NULL : err;
+	struct kup_status st;
+	int committed;
+
+	committed = kup_step_begin(&r->steps, "commit", of_commit);
+	if (!committed)
+		committed = kup_device_status(r->dev, &st, of_commit);
+	if (!committed && st.state == KUP_STATE_ADOPTED)	/* else by one that was killed then */
+		committed = kup_device_commit(r->dev, of_commit);
+	if (!committed)
+		committed = kup_step_end(&r->steps, of_commit);
+	if (!ret)
+		ret = committed;
+	if (!ret)
+		ret = report(r, err);
+	if (!ret) {
+		kup_remove_tree(KUP_IMAGES_DIR);
+		unlink(ADOPTED_FILE);
+	}
+	return ret;
+}
+
 static int restore(struct restoring *r, const struct kup_conf *conf, bool hold, struct kup_err *err)
 {
 	struct kup_criu criu;
-	struct kup_err of_commit;
-	int ret, committed;
+	int ret;
 
 	ret = read_store(r, err);
 	if (ret)
@@ -341,21 +411,15 @@ static int restore(struct restoring *r, const struct kup_conf *conf, bool hold, 
 	if (ret)
 		return ret;
 	ret = run_criu(r, &criu, err);
-	/* Some tree may run although another failed: it needs its network, and its memory for good. */
-	if (ret && !r->resume_tsc)
-		return ret;
-	kup_step_begin(&r->steps, "commit");
-	committed = kup_device_commit(r->dev, ret ? &of_commit : err);
-	kup_step_end(&r->steps);
-	if (!ret)
-		ret = committed;
-	if (!ret)
-		ret = report(r, err);
-	if (!ret) {
-		kup_remove_tree(KUP_IMAGES_DIR);
-		unlink(ADOPTED_FILE);
-	}
-	return ret;
+	return ret && !r->resume_tsc ? ret : finish(r, ret, err);
+}
+
+/* Goes on behind one that ended after `resume`. */
+static int go_on(struct restoring *r, struct kup_err *err)
+{
+	r->attached = true;
+	r->plan = kup_plan_read(KUP_IMAGES_DIR "/" KUP_PLAN_FILE, err);
+	return r->plan ? finish(r, 0, err) : -EBADMSG;
 }
 
 static int failed(const struct restoring *r, int ret, struct kup_err *err)
@@ -422,7 +486,7 @@ int cmd_restore(const struct kup_opts *opts, int argc, char **argv, struct kup_e
 		if (!read_store(&r, NULL))
 			keep_pids_free(r.plan);
 	} else {
-		ret = failed(&r, restore(&r, &conf, hold, err), err);
+		ret = failed(&r, r.resume_tsc ? go_on(&r, err) : restore(&r, &conf, hold, err), err);
 	}
 	json_object_put(r.plan);
 	close(r.dev);

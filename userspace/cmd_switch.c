@@ -13,8 +13,8 @@
  *
  * Unhappy paths: up to 3 nothing is undone but what was made. From 3 on put_back(): ABORT puts every page back into its place
  * and opens the network, the trees are thawed and go back to their cgroups. What is needed for that is in switch.json before
- * anything is frozen, so that `kup-ppp abort` can do it after this process was killed. Signals are taken at 4 (between
- * two steps) and before 7. A CRIU that dumps is never killed: it has its own code in the tasks.
+ * anything is frozen, so that `kup-ppp abort` can do it: the guard calls it if this process is killed. Signals are taken at 4
+ * (between two steps) and before 7. A CRIU that dumps is never killed: it has its own code in the tasks.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -32,6 +32,7 @@
 #include "carry.h"
 #include "cgroup.h"
 #include "files.h"
+#include "guard.h"
 #include "kexec.h"
 #include "kup.h"
 #include "pack.h"
@@ -118,9 +119,10 @@ static int at_pre_dump(void *ctx, const char *action, struct kup_err *err)
 	int ret;
 
 	(void)action;
-	kup_step_begin(&s->steps, "freeze");
 	s->steps.show = false;	/* a console is slow */
-	ret = kup_device_netlock(s->dev, true, err);
+	ret = kup_step_begin(&s->steps, "freeze", err);
+	if (!ret)
+		ret = kup_device_netlock(s->dev, true, err);
 	for (i = 0; i < s->forest->nr && !ret; i++)
 		ret = kup_freeze_stop(&s->freeze[i], FREEZE_TIMEOUT_MS, err);
 	if (!ret)
@@ -129,16 +131,14 @@ static int at_pre_dump(void *ctx, const char *action, struct kup_err *err)
 		return ret;
 	uname(&uts);
 	s->plan = kup_plan_new(s->forest, s->criu, uts.release, s->to);
-	kup_step_begin(&s->steps, "preserve");
+	ret = kup_step_begin(&s->steps, "preserve", err);
 	for (i = 0; i < s->forest->nr && !ret; i++)
 		ret = preserve_tree(s, &s->forest->trees[i], err);
 	if (!ret && s->stop_after == STAGE_PRESERVE) {
 		s->stopped = true;
 		ret = -ECANCELED;
 	}
-	if (!ret)
-		kup_step_begin(&s->steps, "dump");
-	return ret;
+	return ret ? ret : kup_step_begin(&s->steps, "dump", err);
 }
 
 static int dump(struct switching *s, struct kup_err *err)
@@ -170,9 +170,11 @@ static int dump(struct switching *s, struct kup_err *err)
 		if (ret)
 			return kup_err_set(err, ret, "%s: %s", j->images, strerror(-ret));
 	}
-	kup_step_begin(&s->steps, "start-criu");
-	ret = kup_criu_run_all(&run, err);
-	kup_step_end(&s->steps);
+	ret = kup_step_begin(&s->steps, "start-criu", err);
+	if (!ret)
+		ret = kup_criu_run_all(&run, err);
+	if (!ret)
+		ret = kup_step_end(&s->steps, err);
 	if (!ret && s->stop_after == STAGE_DUMP) {
 		s->stopped = true;
 		ret = -ECANCELED;
@@ -187,9 +189,9 @@ static int store(struct switching *s, struct kup_err *err)
 	uint64_t bytes = 0, pages = 0, file_bytes = 0;
 	char prefix[16];
 	size_t i;
-	int ret = 0;
+	int ret;
 
-	kup_step_begin(&s->steps, "store");
+	ret = kup_step_begin(&s->steps, "store", err);
 	for (i = 0; i < s->forest->nr && !ret; i++) {
 		snprintf(prefix, sizeof(prefix), "%d", s->jobs[i].root);
 		ret = kup_pack_dir(s->dev, s->jobs[i].images, prefix, &bytes, err);
@@ -211,7 +213,9 @@ static int store(struct switching *s, struct kup_err *err)
 	json_object_object_add(s->plan, "shown_pages", json_object_new_uint64(st.shown_pages));
 	json_object_object_add(s->plan, "evacuated_pages", json_object_new_uint64(st.evacuated_pages));
 	json_object_object_add(s->plan, "tsc_khz", json_object_new_uint64(kup_tsc_khz()));
-	kup_step_begin(&s->steps, "seal");	/* ended by the new side, with the time in the handover */
+	ret = kup_step_begin(&s->steps, "seal", err);	/* ended by the new side, with the time in the handover */
+	if (ret)
+		return ret;
 	json_object_object_add(s->plan, "steps", kup_steps_to_json(&s->steps));
 	ret = kup_pack_text(s->dev, KUP_PLAN_FILE, json_object_to_json_string_ext(s->plan, JSON_C_TO_STRING_PLAIN), err);
 	return ret ? ret : kup_pack_end(s->dev, err);
@@ -223,34 +227,14 @@ static int seal(struct switching *s, struct kup_seal *sealed, struct kup_err *er
 	int ret;
 
 	ret = kup_device_seal(s->dev, 0, sealed, err);
-	kup_step_end(&s->steps);
+	if (!ret)
+		ret = kup_step_end(&s->steps, err);
 	if (!ret && s->stop_after == STAGE_SEAL) {
 		s->stopped = true;
 		ret = -ECANCELED;
 	}
 	if (!ret && read(s->cancel, &si, sizeof(si)) == sizeof(si))
 		ret = kup_err_set(err, -EINTR, "interrupted by signal %u before the jump", si.ssi_signo);
-	return ret;
-}
-
-static int freeze_and_go(struct switching *s, struct kup_err *err)
-{
-	struct kup_seal sealed;
-	size_t i;
-	int ret = 0;
-
-	for (i = 0; i < s->forest->nr && !ret; i++)
-		ret = kup_freeze_place(&s->forest->trees[i], &s->freeze[i], err);
-	if (!ret)
-		ret = kup_putback_note(s->freeze, s->forest->nr, err);
-	if (!ret)
-		ret = dump(s, err);
-	if (!ret)
-		ret = store(s, err);
-	if (!ret)
-		ret = seal(s, &sealed, err);
-	if (!ret)
-		ret = kup_kexec_jump(err);	/* comes back only if it failed */
 	return ret;
 }
 
@@ -301,6 +285,33 @@ static int put_back(struct switching *s, int failed, struct kup_err *err)
 	return failed;
 }
 
+static int freeze_and_go(struct switching *s, struct kup_err *err)
+{
+	struct kup_guard guard;
+	struct kup_seal sealed;
+	size_t i;
+	int ret;
+
+	ret = kup_guard_start(&guard, err);
+	if (ret)
+		return put_back(s, ret, err);
+	for (i = 0; i < s->forest->nr && !ret; i++)
+		ret = kup_freeze_place(&s->forest->trees[i], &s->freeze[i], err);
+	if (!ret)
+		ret = kup_putback_note(s->freeze, s->forest->nr, err);
+	if (!ret)
+		ret = dump(s, err);
+	if (!ret)
+		ret = store(s, err);
+	if (!ret)
+		ret = seal(s, &sealed, err);
+	if (!ret)
+		ret = kup_kexec_jump(err);	/* comes back only if it failed */
+	ret = put_back(s, ret, err);
+	kup_guard_end(&guard);
+	return ret;
+}
+
 static int take_signals(void)
 {
 	sigset_t set;
@@ -332,7 +343,9 @@ static int do_switch(const struct kup_opts *opts, const struct kup_conf *conf, e
 	int ret;
 
 	s.steps.show = !opts->json;
-	kup_step_begin(&s.steps, "check");
+	ret = kup_step_begin(&s.steps, "check", err);
+	if (ret)
+		return ret;
 	ret = kup_survey(conf, &survey, err);
 	if (ret) {
 		ret = ret < 0 ? ret : -ENOTSUP;
@@ -355,8 +368,7 @@ static int do_switch(const struct kup_opts *opts, const struct kup_conf *conf, e
 	s.jobs = calloc(s.forest->nr, sizeof(*s.jobs));
 	kup_remove_tree(KUP_IMAGES_DIR);
 	sync();
-	ret = s.freeze && s.jobs ? freeze_and_go(&s, err) : kup_err_set(err, -ENOMEM, "no memory");
-	ret = put_back(&s, ret, err);
+	ret = s.freeze && s.jobs ? freeze_and_go(&s, err) : put_back(&s, kup_err_set(err, -ENOMEM, "no memory"), err);
 	free(s.freeze);
 	free(s.jobs);
 	json_object_put(s.plan);

@@ -66,6 +66,7 @@ struct kup_criu_job {
 	char images[256];		/* directory, made by the caller */
 	const char *freeze_dir;		/* dump: the tree's cgroup */
 	bool shell_job, file_locks, ext_unix;
+	bool new_session;		/* not in ours */
 
 	/* for criu.c only */
 	pid_t child;

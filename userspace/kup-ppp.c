@@ -10,6 +10,7 @@
 #include <json-c/json.h>
 
 #include "criu.h"
+#include "fault.h"
 #include "kup.h"
 #include "util.h"
 
@@ -30,6 +31,7 @@ static const struct verb {
 	{ "abort", cmd_abort, "[--yes]", "put everything back as it was before prepare or switch" },
 	{ "watch", cmd_watch, "[--policy 'NAME KEY=VALUE...']... [--for TIME] [--on-alarm COMMAND] [--policies DIR] [--list]",
 	  "wait for a failure of the running kernel, as policies see it" },
+	{ "faults", cmd_faults, "", "list the faults that KUP_FAULT= in the environment makes happen (debug)" },
 	{ "inspect", cmd_inspect, "VMLINUZ", "show what is found in a kernel image" },
 };
 
@@ -125,6 +127,11 @@ int main(int argc, char **argv)
 		return misuse(&opts, &err, "kup-ppp --help");
 	}
 	opterr = !opts.json;
+	ret = kup_fault_check(&err);
+	if (ret) {
+		print_error(&opts, &err);
+		return KUP_EXIT_USAGE;
+	}
 	ret = verbs[i].run(&opts, argc - 1, argv + 1, &err);
 	if (ret == KUP_EXIT_USAGE) {
 		if (!err.what[0])

@@ -38,6 +38,8 @@ static struct json_object *task_to_json(const struct kup_task *t)
 	size_t i;
 
 	json_object_object_add(o, "pid", json_object_new_int(t->pid));
+	json_object_object_add(o, "pgid", json_object_new_int(t->pgid));
+	json_object_object_add(o, "sid", json_object_new_int(t->sid));
 	json_object_object_add(o, "comm", json_object_new_string(t->comm));
 	json_object_object_add(o, "cgroup", json_object_new_string(t->cgroup ?: "/"));
 	json_object_object_add(o, "zombie", json_object_new_boolean(t->state == 'Z'));

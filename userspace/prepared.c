@@ -105,12 +105,13 @@ static int load(const struct kup_kernel *k, struct kup_image *img, const struct 
 	fd = memfd_create("kup-ppp-kernel", MFD_CLOEXEC);
 	if (fd < 0)
 		return kup_err_set(err, -errno, "memfd: %s", strerror(errno));
-	kup_step_begin(steps, "patch");
-	ret = kup_image_write_patched(img, &patch, fd, err);
-	if (!ret) {
-		kup_step_begin(steps, "load");
+	ret = kup_step_begin(steps, "patch", err);
+	if (!ret)
+		ret = kup_image_write_patched(img, &patch, fd, err);
+	if (!ret)
+		ret = kup_step_begin(steps, "load", err);
+	if (!ret)
 		ret = kup_kexec_load(fd, k->initrd, cmdline, p->window_base, p->window_size, checks, err);
-	}
 	close(fd);
 	return ret;
 }
@@ -178,7 +179,9 @@ int kup_prepare(int dev, const struct kup_conf *conf, const struct kup_kernel *k
 			goto out_key;
 	}
 
-	kup_step_begin(steps, "image");
+	ret = kup_step_begin(steps, "image", err);
+	if (ret)
+		goto out_key;
 	if (!img) {
 		ret = kup_image_open(kernel->vmlinuz, &opened, err);
 		if (ret)
@@ -187,7 +190,9 @@ int kup_prepare(int dev, const struct kup_conf *conf, const struct kup_kernel *k
 	}
 	info = kup_image_info(img);
 
-	kup_step_begin(steps, "window");
+	ret = kup_step_begin(steps, "window", err);
+	if (ret)
+		goto out_image;
 	p.window_size = kup_window_size(info->load_start, info->load_end, initrd_size);
 	ret = kup_device_prepare(dev, &p, err);
 	if (ret)
@@ -196,11 +201,13 @@ int kup_prepare(int dev, const struct kup_conf *conf, const struct kup_kernel *k
 	ret = cmdline ? load(kernel, img, &p, cmdline, !kup_profile_has(&profile, "integrity"), steps, err) : -EINVAL;
 	if (ret)
 		goto err_abort;
-	kup_step_begin(steps, "warm-criu");
-	ret = kup_criu_warm(conf->criu, err);
+	ret = kup_step_begin(steps, "warm-criu", err);
+	if (!ret)
+		ret = kup_criu_warm(conf->criu, err);
+	if (!ret)
+		ret = kup_step_end(steps, err);
 	if (ret)
 		goto err_abort;
-	kup_step_end(steps);
 
 	o = json_object_new_object();
 	remember(o, "key", key);
@@ -230,7 +237,7 @@ out_image:
 	if (opened)
 		kup_image_close(opened);
 out_key:
-	kup_step_end(steps);
+	kup_step_end(steps, NULL);
 	free(key);
 	return ret;
 }

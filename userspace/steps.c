@@ -3,8 +3,31 @@
 
 #include <json-c/json.h>
 
+#include "fault.h"
 #include "steps.h"
 #include "util.h"
+
+const struct kup_step_info kup_step_list[] = {
+	{ "check", "switch", "look for what cannot be kept", false },
+	{ "image", "switch", "unpack the new kernel and find its symbols", false },
+	{ "window", "switch", "clear the memory that it will be loaded to", false },
+	{ "patch", "switch", "put the boot stub into it", false },
+	{ "load", "switch", "load it by kexec", false },
+	{ "warm-criu", "switch", "let CRIU probe this kernel", false },
+	{ "start-criu", "switch", "start a CRIU for each tree", false },
+	{ "freeze", "switch", "close the network, stop all tasks", false },
+	{ "preserve", "switch", "take their memory out of their page tables", false },
+	{ "dump", "switch", "CRIU dumps what it still sees", true },
+	{ "store", "switch", "CRIU's images and the plan go to the module", false },
+	{ "seal", "switch", "the handover is written and summed up; then comes the jump", false },
+	{ "adopt", "restore", "take the memory over", false },
+	{ "unpack", "restore", "images and plan come out of the module", false },
+	{ "restore", "restore", "CRIU makes the processes", true },
+	{ "attach", "restore", "each process gets its memory", false },
+	{ "resume", "restore", "CRIU lets the processes go", true },
+	{ "commit", "restore", "the applications run for good", false },
+};
+const size_t kup_nr_steps = KUP_ARRAY_SIZE(kup_step_list);
 
 void kup_step_add(struct kup_steps *s, const char *name, uint64_t begin, uint64_t end)
 {
@@ -16,18 +39,24 @@ void kup_step_add(struct kup_steps *s, const char *name, uint64_t begin, uint64_
 	s->nr++;
 }
 
-void kup_step_end(struct kup_steps *s)
+int kup_step_end(struct kup_steps *s, struct kup_err *err)
 {
-	if (s->nr && !s->step[s->nr - 1].end)
-		s->step[s->nr - 1].end = kup_tsc();
+	if (!s->nr || s->step[s->nr - 1].end)
+		return 0;
+	s->step[s->nr - 1].end = kup_tsc();
+	return kup_fault(KUP_FAULT_AFTER, s->step[s->nr - 1].name, err);
 }
 
-void kup_step_begin(struct kup_steps *s, const char *name)
+int kup_step_begin(struct kup_steps *s, const char *name, struct kup_err *err)
 {
-	kup_step_end(s);
+	int ret = kup_step_end(s, err);
+
+	if (ret)
+		return ret;
 	if (s->show)
 		printf("  %s\n", name);
 	kup_step_add(s, name, kup_tsc(), 0);
+	return kup_fault(KUP_FAULT_BEFORE, name, err);
 }
 
 const char *kup_step_name(const struct kup_steps *s)

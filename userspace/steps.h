@@ -7,7 +7,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "err.h"
+
 struct json_object;
+
+/* A step of a switch, in their order. */
+struct kup_step_info {
+	const char *name;
+	const char *verb;	/* of kup-ppp, that takes it */
+	const char *what;
+	bool has_criu;		/* CRIU is at work meanwhile */
+};
+
+extern const struct kup_step_info kup_step_list[];
+extern const size_t kup_nr_steps;
 
 struct kup_steps {
 	bool show;			/* say on stdout what begins */
@@ -19,8 +32,17 @@ struct kup_steps {
 	size_t nr;
 };
 
-void kup_step_begin(struct kup_steps *s, const char *name);	/* ends the one before */
-void kup_step_end(struct kup_steps *s);				/* the last one, if it isn't over */
+/**
+ * kup_step_begin - the last step is over, if it isn't yet, and the next one begins
+ * @name: one of kup_step_list
+ * @err: what a fault that strikes here says (fault.h); NULL: none strikes
+ *
+ * Return: 0, or the errno of the fault.
+ */
+int kup_step_begin(struct kup_steps *s, const char *name, struct kup_err *err);
+
+/* The last step is over, if it isn't yet. Return: as above. */
+int kup_step_end(struct kup_steps *s, struct kup_err *err);
 void kup_step_add(struct kup_steps *s, const char *name, uint64_t begin, uint64_t end);
 const char *kup_step_name(const struct kup_steps *s);		/* of the last one */
 

@@ -14,6 +14,7 @@
 
 #include "conf.h"
 #include "criu.h"
+#include "fault.h"
 #include "files.h"
 #include "kernel.h"
 #include "ktap.h"
@@ -152,10 +153,10 @@ static void test_steps(void)
 	struct json_object *o;
 	int i;
 
-	kup_step_begin(&s, "one");
-	kup_step_begin(&s, "two");
+	kup_step_begin(&s, "one", NULL);
+	kup_step_begin(&s, "two", NULL);
 	CHECK(s.step[0].end && !s.step[1].end && !strcmp(kup_step_name(&s), "two"));
-	kup_step_end(&s);
+	kup_step_end(&s, NULL);
 	o = kup_steps_to_json(&s);
 	json_object_array_add(o, json_object_new_string("no step"));
 	kup_steps_from_json(o, &t);
@@ -165,6 +166,27 @@ static void test_steps(void)
 		kup_step_add(&t, "many", 1, 2);
 	CHECK(t.nr == KUP_ARRAY_SIZE(t.step));
 	kup_steps_from_json(NULL, &t);
+}
+
+static void test_faults(void)
+{
+	struct kup_steps s = { 0 };
+	struct kup_err err = { 0 };
+
+	setenv("KUP_FAULT", "before:dmup:kill", 1);
+	CHECK(kup_fault_check(&err) == -EINVAL && strstr(err.what, "before:dmup:kill"));
+	setenv("KUP_FAULT", "before:seal:criu", 1);
+	CHECK(kup_fault_check(&err) == -EINVAL);
+	setenv("KUP_FAULT", "after:seal:oom", 1);
+	CHECK(kup_fault_check(&err) == 0);
+	CHECK(kup_step_begin(&s, "seal", &err) == 0);
+	CHECK(kup_step_end(&s, NULL) == 0);
+	CHECK(kup_step_begin(&s, "seal", &err) == 0);
+	CHECK(kup_step_begin(&s, "adopt", &err) == -ENOMEM && s.nr == 2);
+	/* only once */
+	CHECK(kup_step_begin(&s, "seal", &err) == 0 && kup_step_end(&s, &err) == 0);
+	unsetenv("KUP_FAULT");
+	CHECK(kup_fault_check(&err) == 0);
 }
 
 static void test_plan(void)
@@ -311,6 +333,7 @@ static const struct ktap_test tests[] = {
 	{ "a setting that is lent comes back", test_sysctl },
 	{ "releases", test_release },
 	{ "steps", test_steps },
+	{ "faults on demand", test_faults },
 	{ "plan", test_plan },
 	{ "files in memory", test_files },
 	{ "teardown", teardown },
