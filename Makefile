@@ -24,6 +24,7 @@ help:
 	@echo '  demo        R G  memcached with 1 GB goes from Debian 6.1 to 6.12; build/demo.json'
 	@echo '  check       R G  all tests; build/check.json. TESTS="abort flat" runs only these'
 	@echo '  check-debug R G  the module on debug kernels built from Debian sources (takes long)'
+	@echo '  check-faults R G a fault before and after each step of a switch; build/faults.json (takes long); FAULTS="*:dump:*" only these'
 	@echo '  scenario    R G  one run of any scenario: ARGS="--scenario DIR --from 6.1 --to 6.12"; ci/scenario --help'
 	@echo '  matrix      R G  memcached across all kernels of the archive, both ways; build/matrix.json. Takes long, goes on where it was;'
 	@echo '                   FROM= TO= SERIES= KIND= FLAVOURS= choose: ci/matrix.sh'
@@ -100,6 +101,9 @@ check-debug: deps
 	@ci/deps.sh debug
 	@$(MAKE) -C ci/debug BUILD=$(BUILD) check
 
+check-faults: deps
+	@ci/faults.sh $(FAULTS)
+
 clean:
 	rm -rf $(BUILD)/module $(BUILD)/userspace $(BUILD)/bootstub $(BUILD)/bootstub.o $(BUILD)/bpf $(BUILD)/kup-ppp $(BUILD)/tests \
 		$(BUILD)/ci $(BUILD)/runs $(BUILD)/*.json
@@ -107,4 +111,4 @@ clean:
 distclean:
 	rm -rf $(BUILD)
 
-.PHONY: all help deps bootstub command policies module modules-all install bed-parts guest-parts scenario demo check matrix bench check-debug clean distclean
+.PHONY: all help deps bootstub command policies module modules-all install bed-parts guest-parts scenario demo check matrix bench check-debug check-faults clean distclean

@@ -16,7 +16,7 @@
 
 #include "../guest/guest.h"
 
-#define MAX_EACH 16
+#define MAX_EACH 64
 
 struct options {
 	const char *scenario;	/* folder */
@@ -32,7 +32,8 @@ struct options {
 	const char *switch_args[MAX_EACH];	/* more arguments for kup-ppp switch */
 	const char *stay[MAX_EACH];	/* the switch must end in the old kernel, saying this; empty: it must not */
 	const char *lose[MAX_EACH];	/* the switch must arrive, and the restore there refuse, saying this; empty: it must not */
-	int nr_switch_args, nr_stay, nr_lose;
+	const char *fault[MAX_EACH];	/* KUP_FAULT of the switch, or of the restore in the new kernel; empty: none */
+	int nr_switch_args, nr_stay, nr_lose, nr_fault;
 	const char *hook;	/* of the new kernel, in place of the default */
 	bool hold_drain;	/* the new kernel binds on faults only, until told otherwise */
 	bool verify_last;	/* not after every switch */
@@ -132,7 +133,9 @@ struct json_object *switch_stays(const char *version, int nr);
 bool switch_shall_stay(int nr);
 struct json_object *switch_loses(const char *version, int nr);
 bool switch_shall_lose(int nr);
-struct json_object *switch_plain(const char *version);
+struct json_object *switch_faults(const char *version, int nr);
+bool switch_shall_fault(int nr);	/* on the old side */
+struct json_object *switch_plain(const char *version, int nr);
 void switch_drained(struct json_object *o);	/* waits until nothing is unbound, and adds what that took */
 
 /* report.c */

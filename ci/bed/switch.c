@@ -10,10 +10,11 @@ static void add_ms(struct json_object *o, const char *key, double ms)
 	json_object_object_add(o, key, json_ms(ms));
 }
 
-static struct json_object *begin(const char *version)
+static struct json_object *begin(const char *version, int nr)
 {
 	struct json_object *o = json_object_new_object();
 
+	bed.nr_switch = nr + 1;
 	json_object_object_add(o, "from", json_object_new_string(bed.release));
 	json_object_object_add(o, "to", json_object_new_string(version));
 	bed_say("%s -> %s", bed.release, version);
@@ -34,31 +35,36 @@ static void arrived(const char *version)
 		bed_fail("%s reports itself instead of %s", bed.release, version);
 }
 
+static const char *of(const char *const *list, int nr_list, int nr)
+{
+	return !nr_list ? "" : list[nr < nr_list ? nr : nr_list - 1];
+}
+
+/* Of the switch that is under way. What init does not know of its command line stands in its environment, and the restore's. */
 static const char *arguments(const char *version)
 {
+	const char *fault = of(bed.o.fault, bed.o.nr_fault, bed.nr_switch - 1);
 	static char text[512];
 
-	snprintf(text, sizeof(text), "--kernel /boot/vmlinuz-%s --initrd /boot/initrd-%s%s%s%s", version, version,
-		 bed.o.hold_drain ? " --append kup_bed.hold_drain" : "", bed.o.hook ? " --append kup_bed.hook=" : "", bed.o.hook ?: "");
+	snprintf(text, sizeof(text), "--kernel /boot/vmlinuz-%s --initrd /boot/initrd-%s%s%s%s%s%s", version, version,
+		 bed.o.hold_drain ? " --append kup_bed.hold_drain" : "", bed.o.hook ? " --append kup_bed.hook=" : "", bed.o.hook ?: "",
+		 bed.o.nr_fault ? " --append KUP_FAULT=" : "", fault);
 	return text;
+}
+
+static void load_module(void)
+{
+	if (guest_run(10, "[ -e /dev/kup_ppp ]"))
+		guest_must(60, "insmod kup_ppp.ko");
 }
 
 static void prepare(const char *version)
 {
-	bool loaded;
-
 	fetch(version);
-	loaded = !guest_run(10, "[ -e /dev/kup_ppp ]");
 	bed.show = true;
-	if (!loaded)
-		guest_must(60, "insmod kup_ppp.ko");
+	load_module();
 	guest_must(300, "kup-ppp prepare %s", arguments(version));
 	bed.show = false;
-}
-
-static const char *of(const char *const *list, int nr_list, int nr)
-{
-	return !nr_list ? "" : list[nr < nr_list ? nr : nr_list - 1];
 }
 
 bool switch_shall_stay(int nr)
@@ -70,7 +76,6 @@ static int do_switch(const char *version, int nr, struct json_object *o)
 {
 	int status;
 
-	bed.nr_switch = nr + 1;
 	phase("depart", 60, o);
 	bed.show = true;
 	status = guest_run(300, "kup-ppp switch %s %s%s", arguments(version), of(bed.o.switch_args, bed.o.nr_switch_args, nr), bed.pids);
@@ -126,9 +131,21 @@ static void summarize(struct json_object *o, struct json_object *report)
 	json_object_object_add(o, "preserved_share", json_object_new_double(kept + left ? (double)kept / (kept + left) : 0));
 }
 
+/* The fault struck the restore; the next one goes on where that ended. What struck at the adoption, init has tried again. */
+static void restore_again(struct json_object *o, const char *fault)
+{
+	if (!bed.restore && !strstr(bed.out_text, "as asked for") && !strstr(bed.out_text, "Killed"))
+		bed_fail("the fault %s did not strike:\n%s", fault, bed.out_text);
+	json_object_object_add(o, "fault", json_object_new_string(fault));
+	json_object_object_add(o, "status", json_object_new_int(bed.restore));
+	json_object_object_add(o, "said", json_object_new_string(bed.out_text));
+	if (bed.restore)
+		guest_must(120, "KUP_FAULT= kup-ppp restore");
+}
+
 struct json_object *switch_to(const char *version, int nr)
 {
-	struct json_object *o = begin(version), *report;
+	struct json_object *o = begin(version, nr), *report;
 	int64_t started = now_ns();
 	int status;
 
@@ -140,7 +157,9 @@ struct json_object *switch_to(const char *version, int nr)
 		bed_fail("kup-ppp switch ended with %d instead of switching", status);
 	arrived(version);
 	bed_say("%s is up, %.0f ms after its first instruction of init", bed.release, tsc_ms(bed.init_tsc, bed.ready_tsc));
-	if (bed.restore)
+	if (*of(bed.o.fault, bed.o.nr_fault, nr))
+		restore_again(o, of(bed.o.fault, bed.o.nr_fault, nr));
+	else if (bed.restore)
 		bed_fail("restore in the new kernel ended with %d:\n%s", bed.restore, bed.out_text);
 	client_result(o);
 	if (guest_run(30, "cat /run/kup-ppp/report.json") == 0 && (report = guest_json()))
@@ -167,7 +186,7 @@ void switch_drained(struct json_object *o)
 /* The switch is refused, fails, or stops where it was told to: the application goes on in the old kernel. */
 struct json_object *switch_stays(const char *version, int nr)
 {
-	struct json_object *o = begin(version);
+	struct json_object *o = begin(version, nr);
 	int status;
 
 	prepare(version);
@@ -183,6 +202,38 @@ struct json_object *switch_stays(const char *version, int nr)
 	return o;
 }
 
+bool switch_shall_fault(int nr)
+{
+	const char *fault = of(bed.o.fault, bed.o.nr_fault, nr);
+
+	return *fault && !guest_run(10, "kup-ppp faults | grep -q '^%s  *switch '", fault);
+}
+
+/* A fault strikes the switch; the application goes on in the old kernel, and nobody helps. */
+struct json_object *switch_faults(const char *version, int nr)
+{
+	struct json_object *o = begin(version, nr);
+	const char *fault = of(bed.o.fault, bed.o.nr_fault, nr);
+	int status;
+
+	fetch(version);
+	load_module();
+	client_do("hold", 30);
+	bed.show = true;
+	status = guest_run(300, "KUP_FAULT=%s kup-ppp switch %s%s", fault, arguments(version), bed.pids);
+	bed.show = false;
+	if (status <= 0)
+		bed_fail("the switch ended with %d, in spite of the fault %s", status, fault);
+	json_object_object_add(o, "fault", json_object_new_string(fault));
+	json_object_object_add(o, "status", json_object_new_int(status));
+	json_object_object_add(o, "said", json_object_new_string(bed.out_text));
+	/* Of a command that was killed the guard is left, which holds the lock while it is at work. */
+	guest_must(60, "while ps | grep -q '[k]up-ppp abort\\|[k]up-guard'; do sleep 0.1; done; kup-ppp --json status; "
+		   "[ ! -e /run/kup-ppp/switch.json ]");
+	client_result(o);
+	return o;
+}
+
 bool switch_shall_lose(int nr)
 {
 	return *of(bed.o.lose, bed.o.nr_lose, nr);
@@ -191,7 +242,7 @@ bool switch_shall_lose(int nr)
 /* It arrives, but what was handed over is refused there: the kernel is as if booted anew, the application is gone. */
 struct json_object *switch_loses(const char *version, int nr)
 {
-	struct json_object *o = begin(version);
+	struct json_object *o = begin(version, nr);
 	int status;
 
 	prepare(version);
@@ -207,9 +258,9 @@ struct json_object *switch_loses(const char *version, int nr)
 	return o;
 }
 
-struct json_object *switch_plain(const char *version)
+struct json_object *switch_plain(const char *version, int nr)
 {
-	struct json_object *o = begin(version);
+	struct json_object *o = begin(version, nr);
 	uint64_t jump;
 
 	fetch(version);

@@ -35,9 +35,10 @@ int main(void)
 		/* For the report: the restore below cannot know when this kernel came to its init. */
 		snprintf(text, sizeof(text), "%llu", (unsigned long long)begin);
 		setenv("KUP_INIT_TSC", text, 1);
-		restore = agent_run(0, kprobe ? "insmod kup_ppp.ko hook=kprobe && kup-ppp restore --adopt" :
-				       ftrace ? "insmod kup_ppp.ko hook=ftrace && kup-ppp restore --adopt" :
-						"insmod kup_ppp.ko && kup-ppp restore --adopt");
+		restore = agent_run(0, kprobe ? "insmod kup_ppp.ko hook=kprobe" : ftrace ? "insmod kup_ppp.ko hook=ftrace" : "insmod kup_ppp.ko");
+		/* Once more, before the network is there: without the memory, this kernel would reset the clients' connections. */
+		if (!restore)
+			restore = agent_run(0, "kup-ppp restore --adopt || KUP_FAULT= kup-ppp restore --adopt");
 		network_up();
 		if (!restore)
 			restore = agent_run(0, cmdline_has("kup_bed.hold_drain") ? "kup-ppp restore --hold-drain" :
