@@ -8,7 +8,7 @@
 struct field {
 	const char *of;		/* struct */
 	const char *name;
-	uint32_t size;		/* what the stub reads and writes; 0: any */
+	uint32_t size;		/* what the stub reads and writes */
 	uint32_t *offset;
 };
 
@@ -28,19 +28,38 @@ static int find_field(const struct btf *btf, const struct field *f, struct kup_e
 		if (!name || strcmp(name, f->name))
 			continue;
 		size = btf__resolve_size(btf, m[i].type);
-		if (btf_member_bitfield_size(t, i) || bit % 64 || (f->size && size != f->size))
+		if (btf_member_bitfield_size(t, i) || bit % 64 || size != f->size)
 			return kup_err_set(err, -ENOTSUP, "%s.%s: bit %u, %lld bytes; expected 8-byte aligned, %u bytes", f->of, f->name,
 					   bit, size, f->size);
+		if (bit / 8 + size > t->size)
+			return kup_err_set(err, -EINVAL, "%s.%s ends behind the %u bytes of its structure: the image's .BTF is damaged",
+					   f->of, f->name, t->size);
 		*f->offset = bit / 8;
 		return 0;
 	}
 	return kup_err_set(err, -ENOTSUP, "struct %s of this kernel has no field %s", f->of, f->name);
 }
 
+/* Two fields of one structure at the same place? All have 8 aligned bytes, but for the one that is alone in its structure. */
+static int find_overlap(const struct field *f, size_t nr, struct kup_err *err)
+{
+	for (size_t i = 0; i < nr; i++)
+		for (size_t k = 0; k < i; k++)
+			if (!strcmp(f[i].of, f[k].of) && *f[i].offset == *f[k].offset)
+				return kup_err_set(err, -EINVAL, "%s.%s and .%s are at the same place: the image's .BTF is damaged", f[i].of,
+						   f[i].name, f[k].name);
+	return 0;
+}
+
+static long long struct_size(const struct btf *btf, const char *name)
+{
+	return btf__resolve_size(btf, btf__find_by_name_kind(btf, name, BTF_KIND_STRUCT));
+}
+
 int kup_btf_layout(const void *data, size_t size, struct kup_stub_params *p, struct kup_err *err)
 {
-	const struct field fields[] = {
-		{ "memblock", "reserved", 0, &p->memblock_reserved },
+	struct field fields[] = {
+		{ "memblock", "reserved", 0 /* set below */, &p->memblock_reserved },
 		{ "memblock_type", "cnt", 8, &p->type_cnt },
 		{ "memblock_type", "max", 8, &p->type_max },
 		{ "memblock_type", "total_size", 8, &p->type_total_size },
@@ -56,10 +75,13 @@ int kup_btf_layout(const void *data, size_t size, struct kup_stub_params *p, str
 	btf = btf__new(data, size);
 	if (libbpf_get_error(btf))
 		return kup_err_set(err, -EINVAL, "the image's .BTF (%zu bytes) can't be parsed: damaged", size);
+	fields[0].size = struct_size(btf, "memblock_type");
 	for (size_t i = 0; !ret && i < sizeof(fields) / sizeof(*fields); i++)
 		ret = find_field(btf, &fields[i], err);
+	if (!ret)
+		ret = find_overlap(fields, sizeof(fields) / sizeof(*fields), err);
 	if (!ret) {
-		region = btf__resolve_size(btf, btf__find_by_name_kind(btf, "memblock_region", BTF_KIND_STRUCT));
+		region = struct_size(btf, "memblock_region");
 		if (region <= 0 || region % 8 || region > KUP_MAX_REGION_SIZE)
 			ret = kup_err_set(err, -ENOTSUP, "struct memblock_region has %lld bytes; expected a multiple of 8, at most %u",
 					  region, KUP_MAX_REGION_SIZE);

@@ -247,9 +247,9 @@ static struct btf *make_btf(const struct synth *s)
 	add_field(btf, s, "size", u64, 8);
 	add_field(btf, s, "nid", u32, 20);
 	ptr = btf__add_ptr(btf, region);
-	type = btf__add_struct(btf, "memblock_type", 40);
+	type = btf__add_struct(btf, "memblock_type", s->small_type ? 24 : 40);
 	add_field(btf, s, "cnt", u64, 0);
-	add_field(btf, s, "max", u64, 8);
+	add_field(btf, s, "max", u64, s->overlap ? 0 : 8);
 	add_field(btf, s, "total_size", s->big_total ? u32 : u64, 16);
 	add_field(btf, s, "regions", ptr, 24);
 	btf__add_struct(btf, "memblock", 96);

@@ -117,6 +117,9 @@ static void test_refused(void)
 	CHECK(refused((struct synth){ .region_size = 40 }, -ENOTSUP, "memblock_region has 40 bytes"));
 	CHECK(refused((struct synth){ .region_size = 28 }, -ENOTSUP, "memblock_region has 28 bytes"));
 	CHECK(refused((struct synth){ .big_total = true }, -ENOTSUP, "total_size: bit 128, 4 bytes"));
+	CHECK(refused((struct synth){ .region_size = 8 }, -EINVAL, "memblock_region.size ends behind"));
+	CHECK(refused((struct synth){ .small_type = true }, -EINVAL, "memblock_type.regions ends behind"));
+	CHECK(refused((struct synth){ .overlap = true }, -EINVAL, "memblock_type.max and .cnt are at the same place"));
 	CHECK(refused((struct synth){ .two_tables = true }, -ENOTSUP, "which is right can't be told"));
 }
 
