@@ -13,6 +13,7 @@
 #include "internal.h"
 
 #define MAX_UNPACKED	(512u << 20)
+#define MAX_DICTIONARY	(256ull << 20)	/* of xz and lzma; kernels are packed with up to 128 MiB */
 #define LZ4_MAGIC	0x184c2102u
 #define LZ4_BLOCK	(8u << 20)
 
@@ -58,7 +59,7 @@ static int unpack_liblzma(struct span in, uint8_t *out, size_t out_size, bool al
 	lzma_stream s = LZMA_STREAM_INIT;
 	lzma_ret ret;
 
-	ret = alone ? lzma_alone_decoder(&s, UINT64_MAX) : lzma_stream_decoder(&s, UINT64_MAX, 0);
+	ret = alone ? lzma_alone_decoder(&s, MAX_DICTIONARY) : lzma_stream_decoder(&s, MAX_DICTIONARY, 0);
 	if (ret != LZMA_OK)
 		return -1;
 	s.next_in = in.p;

@@ -147,6 +147,23 @@ static void test_damaged(void)
 	}
 }
 
+/* Sound but for a dictionary of a size that no kernel is packed with: the decoder would ask for as much memory. */
+static void test_dictionary(void)
+{
+	for (size_t k = 0; k < nr_packers; k++) {
+		size_t size = bzimage(file, k);
+		struct kup_unpacked out;
+
+		if (strcmp(packers[k].name, "lzma"))
+			continue;
+		put_le32(file + START + OFFSET + 1, 128 << 20);
+		CHECK_FOR(unpack(file, size, &out) == 0, "%.100s", err.what);
+		free(out.data);
+		put_le32(file + START + OFFSET + 1, 1 << 30);
+		CHECK(refused(size, -EINVAL, "does not unpack"));
+	}
+}
+
 static void test_not_an_image(void)
 {
 	size_t size = bzimage(file, 0);
@@ -189,6 +206,7 @@ static const struct ktap_test tests[] = {
 	{ "a truncated image is refused", test_truncated },
 	{ "a wrong size is refused", test_wrong_size },
 	{ "damage is found, or changes what comes out", test_damaged },
+	{ "a huge dictionary is refused", test_dictionary },
 	{ "what is no x86 image is refused", test_not_an_image },
 	{ "a plain ELF is taken as it is", test_plain },
 };
