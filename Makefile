@@ -23,6 +23,7 @@ help:
 	@echo '  deps        R    install what building and testing need (Debian 12); the other targets call it'
 	@echo '  demo        R G  memcached with 1 GB goes from Debian 6.1 to 6.12; build/demo.json'
 	@echo '  check       R G  all tests; build/check.json. TESTS="abort flat" runs only these'
+	@echo '  fuzz        R    the parsers, RUNS= (10,000,000) inputs for each target; build/fuzz.json. Takes long; TARGETS="elf btf" only these'
 	@echo '  check-debug R G  the module on debug kernels built from Debian sources (takes long)'
 	@echo '  check-faults R G a fault before and after each step of a switch; build/faults.json (takes long); FAULTS="*:dump:*" only these'
 	@echo '  scenario    R G  one run of any scenario: ARGS="--scenario DIR --from 6.1 --to 6.12"; ci/scenario --help'
@@ -91,6 +92,9 @@ demo: deps
 check: deps
 	@ci/check.sh $(TESTS)
 
+fuzz: deps
+	@ci/fuzz.sh $(TARGETS)
+
 matrix: deps
 	@FROM='$(FROM)' TO='$(TO)' SERIES='$(SERIES)' KIND='$(KIND)' ci/matrix.sh
 
@@ -111,4 +115,4 @@ clean:
 distclean:
 	rm -rf $(BUILD)
 
-.PHONY: all help deps bootstub command policies module modules-all install bed-parts guest-parts scenario demo check matrix bench check-debug check-faults clean distclean
+.PHONY: all help deps bootstub command policies module modules-all install bed-parts guest-parts scenario demo check fuzz matrix bench check-debug check-faults clean distclean

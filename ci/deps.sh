@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 
 packages="
-	build-essential gcc-12 clang llvm binutils libelf-dev libbpf-dev libjson-c-dev libzstd-dev liblz4-dev liblzma-dev
+	build-essential gcc-12 clang libclang-rt-dev llvm binutils libelf-dev libbpf-dev libjson-c-dev libzstd-dev liblz4-dev liblzma-dev
 	zlib1g-dev libbz2-dev liblzo2-dev
 	kmod cpio zstd xz-utils jq debian-archive-keyring
 	qemu-system-x86 busybox-static iproute2
