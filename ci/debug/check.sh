@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # check.sh SERIES...: runs the module on debug kernels (KASAN, lockdep, DEBUG_VM, PAGE_TABLE_CHECK), each switched to itself: memcached,
-# the module's own tests, then every operation of the dirty scenario. Any splat on the console fails the run. Prints KTAP; logs in build/check-debug/.
+# the module's own tests, ten minutes (KUP_DEBUG_IOCTL= seconds) of calls in all ways but the right one, then every operation of the
+# dirty scenario. Any splat on the console fails the run. Prints KTAP; logs in build/check-debug/.
 #
 # The dirty scenario goes in parts, since a debug kernel takes long to dump and restore two hundred processes.
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -33,7 +34,7 @@ run()
 
 [ $# -gt 0 ] || set -- 6.12 6.1
 echo "KTAP version 1"
-echo "1..$(($# * (4 + parts)))"
+echo "1..$(($# * (6 + parts)))"
 for series; do
 	version=$("$here/build.sh" "$series" 2>"$work/build-$series.log")
 	result $? "$series: the debug kernel is built"
@@ -43,6 +44,10 @@ for series; do
 	f=$work/$series-module.json
 	json_holds "$f" '.check | test("(^|\n)ok ") and (test("(^|\n)not ok ") | not)'
 	result $? "$series-module: every test of the module" "$f"
+	run "$series-ioctl" --scenario "$top/ci/tests/ioctl" --from "$version" --mem 2048 --cpus 2 --append "ioctl.args=${KUP_DEBUG_IOCTL:-600},1"
+	f=$work/$series-ioctl.json
+	json_holds "$f" '.check | test("(^|\n)ok ") and (test("(^|\n)not ok ") | not)'
+	result $? "$series-ioctl: refused, or done, and nothing is lost" "$f"
 	for ((p = 1; p <= parts; p++)); do
 		run "$series-dirty-$p" --scenario dirty --from "$version" --to "$version" --mem 2048 --cpus 2 --hold-drain \
 			--append "dirty.args=--part=$p/$parts"
