@@ -36,6 +36,8 @@ int main(void)
 		snprintf(text, sizeof(text), "%llu", (unsigned long long)begin);
 		setenv("KUP_INIT_TSC", text, 1);
 		restore = agent_run(0, kprobe ? "insmod kup_ppp.ko hook=kprobe" : ftrace ? "insmod kup_ppp.ko hook=ftrace" : "insmod kup_ppp.ko");
+		if (!restore && !access("/scenario/adopt", X_OK))
+			restore = agent_run(0, "/scenario/adopt");
 		/* Once more, before the network is there: without the memory, this kernel would reset the clients' connections. */
 		if (!restore)
 			restore = agent_run(0, "kup-ppp restore --adopt || KUP_FAULT= kup-ppp restore --adopt");

@@ -3,11 +3,17 @@
  * A sealed handover is damaged just before the jump, when nobody looks at it any more in this kernel: what does the next one make of it?
  *
  * insmod kup_damage.ko area=ADDRESS section=extents offset=0 mask=1
+ *
+ * With mask=0 nothing is. In any case /dev/kup_damage reads and writes physical memory at its offset, within a page: damage_test does
+ * in the next kernel, before the handover is adopted, what would take a boot for each bit here.
  */
+#include <linux/fs.h>
 #include <linux/io.h>
+#include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/reboot.h>
+#include <linux/uaccess.h>
 
 #include <kup/handover.h>
 
@@ -54,14 +60,42 @@ static int damage(struct notifier_block *nb, unsigned long action, void *data)
 
 static struct notifier_block notifier = { .notifier_call = damage };
 
+static void *memory_at(loff_t pos, size_t len)
+{
+	return pos >= 0 && pfn_valid(PHYS_PFN(pos)) && len <= PAGE_SIZE - offset_in_page(pos) ? __va(pos) : NULL;
+}
+
+static ssize_t mem_read(struct file *file, char __user *buf, size_t len, loff_t *pos)
+{
+	void *p = memory_at(*pos, len);
+
+	return !p || copy_to_user(buf, p, len) ? -EFAULT : len;
+}
+
+static ssize_t mem_write(struct file *file, const char __user *buf, size_t len, loff_t *pos)
+{
+	void *p = memory_at(*pos, len);
+
+	return !p || copy_from_user(p, buf, len) ? -EFAULT : len;
+}
+
+static const struct file_operations fops = { .owner = THIS_MODULE, .read = mem_read, .write = mem_write, .llseek = default_llseek };
+static struct miscdevice device = { .minor = MISC_DYNAMIC_MINOR, .name = "kup_damage", .fops = &fops, .mode = 0600 };
+
 static int __init kup_damage_init(void)
 {
-	return area ? register_reboot_notifier(&notifier) : -EINVAL;
+	int err = area ? misc_register(&device) : -EINVAL;
+
+	if (!err && mask)
+		register_reboot_notifier(&notifier);
+	return err;
 }
 
 static void __exit kup_damage_exit(void)
 {
-	unregister_reboot_notifier(&notifier);
+	if (mask)
+		unregister_reboot_notifier(&notifier);
+	misc_deregister(&device);
 }
 
 module_init(kup_damage_init);
