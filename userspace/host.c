@@ -19,6 +19,7 @@
 #include "host.h"
 #include "image/image.h"
 #include "json.h"
+#include "lockdown.h"
 #include "prepared.h"
 #include "sockdiag.h"
 #include "util.h"
@@ -49,16 +50,14 @@ static void look_rights(struct kup_host *h)
 {
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct caps[2] = { 0 };
-	char *lockdown, *disabled;
+	struct kup_err e;
+	char *disabled;
 
 	syscall(SYS_capget, &head, caps);
 	if (geteuid() || !(caps[0].effective & 1u << CAP_SYS_ADMIN))
 		refuse(h, "user", "root with CAP_SYS_ADMIN is needed", "run kup-ppp as root, outside of containers");
-	lockdown = kup_slurp("/sys/kernel/security/lockdown", NULL);
-	if (lockdown && !strstr(lockdown, "[none]"))
-		refuse(h, "lockdown", "the kernel is locked down (Secure Boot?): kexec of a patched kernel is not allowed",
-		       "boot without lockdown= and with Secure Boot off");
-	free(lockdown);
+	if (kup_lockdown("", &e))
+		refuse_err(h, "lockdown", &e);
 	disabled = kup_slurp("/proc/sys/kernel/kexec_load_disabled", NULL);
 	if (disabled && disabled[0] == '1')
 		refuse(h, "kexec", "kernel.kexec_load_disabled is 1", "it can't be turned off: reboot without setting it");
