@@ -56,6 +56,14 @@ static long long struct_size(const struct btf *btf, const char *name)
 	return btf__resolve_size(btf, btf__find_by_name_kind(btf, name, BTF_KIND_STRUCT));
 }
 
+/* libbpf reads the types where they are in its copy, as words of four bytes, and looks at the alignment of but one of two offsets. */
+static bool types_aligned(const uint8_t *data, size_t size)
+{
+	const size_t hdr_len = offsetof(struct btf_header, hdr_len), type_off = offsetof(struct btf_header, type_off);
+
+	return size >= sizeof(struct btf_header) && (kup_le32(data + hdr_len) + kup_le32(data + type_off)) % 4 == 0;
+}
+
 int kup_btf_layout(const void *data, size_t size, struct kup_stub_params *p, struct kup_err *err)
 {
 	struct field fields[] = {
@@ -72,8 +80,8 @@ int kup_btf_layout(const void *data, size_t size, struct kup_stub_params *p, str
 	int ret = 0;
 
 	libbpf_set_print(NULL);
-	btf = btf__new(data, size);
-	if (libbpf_get_error(btf))
+	btf = types_aligned(data, size) ? btf__new(data, size) : NULL;
+	if (!btf || libbpf_get_error(btf))
 		return kup_err_set(err, -EINVAL, "the image's .BTF (%zu bytes) can't be parsed: damaged", size);
 	fields[0].size = struct_size(btf, "memblock_type");
 	for (size_t i = 0; !ret && i < sizeof(fields) / sizeof(*fields); i++)

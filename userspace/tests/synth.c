@@ -301,6 +301,12 @@ uint8_t *synth_build(struct synth *s, size_t *size)
 		at = put_tables(s, seg, at + 64);
 	at = align(at, 8);
 	memcpy(seg + at, raw, btf_size);
+	if (s->odd_types) {
+		const uint32_t head = sizeof(struct btf_header);
+
+		memcpy(seg + at + head + 1, (const uint8_t *)raw + head, btf_size++ - head);
+		put(seg + at + offsetof(struct btf_header, hdr_len), head + 1, 4);
+	}
 	sh[2].sh_offset = SEG_OFF + at;
 	sh[2].sh_addr = SYNTH_TEXT + at;
 	sh[2].sh_size = btf_size;

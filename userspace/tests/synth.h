@@ -41,6 +41,7 @@ struct synth {
 	bool no_btf, no_run, text_elsewhere, unsorted, bad_number, bad_marker, bad_index, bad_name, two_tables;
 	bool big_total;			/* memblock_type.total_size has 4 bytes */
 	bool small_type;		/* memblock_type ends before its last field does */
+	bool odd_types;			/* one byte between .BTF's header and its types */
 	bool overlap;			/* memblock_type.max is where .cnt is */
 	/* Out: where in the ELF. */
 	size_t names_off, tokens_off, offsets_off;

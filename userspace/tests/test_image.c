@@ -119,6 +119,7 @@ static void test_refused(void)
 	CHECK(refused((struct synth){ .big_total = true }, -ENOTSUP, "total_size: bit 128, 4 bytes"));
 	CHECK(refused((struct synth){ .region_size = 8 }, -EINVAL, "memblock_region.size ends behind"));
 	CHECK(refused((struct synth){ .small_type = true }, -EINVAL, "memblock_type.regions ends behind"));
+	CHECK(refused((struct synth){ .odd_types = true }, -EINVAL, "can't be parsed"));
 	CHECK(refused((struct synth){ .overlap = true }, -EINVAL, "memblock_type.max and .cnt are at the same place"));
 	CHECK(refused((struct synth){ .two_tables = true }, -ENOTSUP, "which is right can't be told"));
 }
