@@ -408,6 +408,26 @@ static int touch(struct kup_space *space, unsigned long start, unsigned long end
 	return 0;
 }
 
+/*
+ * A VMA that is about to be split in the middle of a chunk has the kernel split a huge page there, while the VMA still has all of it.
+ * It says CLEAR before it looks whether there is one: so the hidden one is put back now, and is split as any other. Later there would
+ * be no VMA that has all of it. Only who runs in this mm splits its VMAs; what others clear is one page, which they do not find.
+ */
+static void put_back_for_split(struct kup_old_mm *om, const struct mmu_notifier_range *range)
+{
+	struct kup_hidden *h;
+
+	if (current->mm != om->mm || range->end - range->start != PMD_SIZE || !mmu_notifier_range_blockable(range))
+		return;
+	mutex_lock(&om->lock);
+	h = first_chunk(om, range->start);
+	if (h < om->chunk + om->nr_chunks && h->addr == range->start && h->kind == HIDDEN_HUGE) {
+		put_back_huge(om, h);
+		om->disturbed = true;
+	}
+	mutex_unlock(&om->lock);
+}
+
 static int invalidate_start(struct mmu_notifier *notifier, const struct mmu_notifier_range *range)
 {
 	struct kup_old_mm *om = container_of(notifier, struct kup_old_mm, notifier);
@@ -419,6 +439,9 @@ static int invalidate_start(struct mmu_notifier *notifier, const struct mmu_noti
 		if (!mmu_notifier_range_blockable(range))
 			return -EAGAIN;
 		put_back_range(om, range->start, range->end);
+		return 0;
+	case MMU_NOTIFY_CLEAR:
+		put_back_for_split(om, range);
 		return 0;
 	default:	/* nothing of a hidden page's mapping changes; if its protection does (CRIU reads a PROT_NONE VMA), see refit() */
 		return 0;

@@ -923,6 +923,50 @@ static void test_wild(void)
 	end_child();
 }
 
+/* Its VMAs are cut in the middle of a huge page that is hidden: on a debug kernel a huge page under half a VMA is a BUG. */
+static void test_cut(void)
+{
+	struct kup_preserve v = {};
+	struct kup_prepare p;
+	char go = 0, text[16];
+	int pipes[2], back[2], status;
+
+	if (pipe(pipes) || pipe(back))
+		die("pipe");
+	v.pid = fork();
+	if (!v.pid) {
+		char *m = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		m = (char *)(((uintptr_t)m + HUGE - 1) & ~(HUGE - 1));
+		snprintf(text, sizeof(text), "%d", getpid());
+		put(GROUP "/cgroup.procs", text);
+		madvise(m, HUGE, MADV_HUGEPAGE);
+		for (size_t i = 0; i < HUGE; i++)
+			m[i] = i >> 12 ^ i;
+		if (write(pipes[1], &go, 1) != 1 || read(back[0], &go, 1) != 1)
+			_exit(1);
+		/* Pages 100 to 199 are read-only, then 150 is gone, then 199 and 200. */
+		if (mprotect(m + 100 * PAGE, 100 * PAGE, PROT_READ) || munmap(m + 150 * PAGE, PAGE) || munmap(m + 199 * PAGE, 2 * PAGE))
+			_exit(2);
+		for (size_t i = 0; i < HUGE; i++)
+			if (i / PAGE != 150 && i / PAGE != 199 && i / PAGE != 200 && m[i] != (char)(i >> 12 ^ i))
+				_exit(3);
+		m[0] = m[99 * PAGE] = m[HUGE - 1] = 1;
+		if (write(pipes[1], &go, 1) != 1 || read(back[0], &go, 1) != 1)
+			_exit(4);
+		for (size_t i = PAGE; i < 99 * PAGE; i++)
+			if (m[i] != (char)(i >> 12 ^ i))
+				_exit(5);
+		_exit(0);
+	}
+	if (read(pipes[0], &go, 1) != 1 || prepare(&p) || !freeze(true))
+		die("preparing");
+	ok(!CALL(KUP_IOC_PRESERVE, struct kup_preserve, &v) && freeze(false) && write(back[1], &go, 1) == 1 && read(pipes[0], &go, 1) == 1,
+	   "thawed, it cuts its mapping in the middle of a huge page (%llu were hidden)", v.huge);
+	ok(!simple(KUP_IOC_ABORT, 0) && write(back[1], &go, 1) == 1 && waitpid(v.pid, &status, 0) == v.pid && !status,
+	   "and loses nothing but what it unmapped: status %#x", status);
+}
+
 static void test_uffd(void)
 {
 	struct kup_prepare p;
@@ -1101,6 +1145,7 @@ int main(int argc, char **argv)
 		test_evacuated();
 	test_killed();
 	test_wild();
+	test_cut();
 	test_uffd();
 	test_few_extents(64);
 	if (argc > 2)
