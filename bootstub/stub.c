@@ -52,7 +52,8 @@ static int check(const struct kup_handover *h, const struct kup_stub_params *p)
 	/* The directory may be an odd number of words; its page is zero padded and the sum rounds up. */
 	e = (const struct kup_extent *)(area + h->extents_off);
 	if (kup_sum(e, h->nr_extents * sizeof(*e), 0) != h->extents_sum ||
-	    kup_sum(area + h->directory_off, (h->stream_pages * sizeof(__u32) + 7) & ~7ULL, 0) != h->directory_sum)
+	    kup_sum(area + h->directory_off, (h->stream_pages * sizeof(__u32) + 7) & ~7ULL, 0) != h->directory_sum ||
+	    kup_sum(area + h->pieces_off, h->nr_pieces * sizeof(struct kup_piece), 0) != h->pieces_sum)
 		return KUP_STUB_BAD_CHECKSUM;
 	return kup_extents_check(e, h->nr_extents);
 }

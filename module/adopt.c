@@ -7,7 +7,7 @@
  *    starts with all frames of the extents, and whoever names a frame takes it out.
  * 2. Only then the handover is marked ADOPTED, for good. What is left in the bitmap was reserved with its block only:
  *    the kernel gets it back.
- * 3. When no chunk is unbound any more, the stream and the area go the same way; not the scratch, which was the region
+ * 3. When no chunk is unbound any more, the stream, the pieces and the area go the same way; not the scratch, which was the region
  *    array of memblock and was freed with it.
  */
 #include <linux/ioport.h>
@@ -154,6 +154,24 @@ static int take_area(const struct kup_handover *h, const struct frames *frames, 
 	return 0;
 }
 
+/* Where the kernel to fall back to is kept. They stay the handover's until it is released, whether it is needed or was used. */
+static int take_pieces(const struct kup_handover *h, const struct frames *frames, char *why)
+{
+	const struct kup_piece *piece = (const void *)h + h->pieces_off;
+	u32 i;
+
+	if (kup_sum(piece, h->nr_pieces * sizeof(*piece), 0) != h->pieces_sum) {
+		kup_say(why, "the handover's pieces are damaged");
+		return -EBADMSG;
+	}
+	for (i = 0; i < h->nr_pieces; i++)
+		if (!take_run(frames, PHYS_PFN(piece[i].from), PHYS_PFN(piece[i].size))) {
+			kup_say(why, "memory of the kept kernel at %#llx is not reserved, or named twice", piece[i].from);
+			return -EBADMSG;
+		}
+	return 0;
+}
+
 /* Those of a chunk that is one or more runs, without looking at each number; false for another one, or if a frame is not to be had. */
 static bool take_runs(const struct frames *frames, const struct kup_chunk *c, const struct kup_stream *stream)
 {
@@ -202,6 +220,7 @@ static void free_records(struct kup_record *rec, u32 nr)
 	while (nr--) {
 		kvfree(rec[nr].busy);
 		kvfree(rec[nr].done);
+		kvfree(rec[nr].copied);
 	}
 	kvfree(rec);
 }
@@ -217,7 +236,8 @@ static struct kup_record *alloc_records(const struct kup_handover *h, const stru
 		rec[i].chunks = stream->base + mm[i].chunks_off;
 		rec[i].busy = kvcalloc(BITS_TO_LONGS(mm[i].nr_chunks) ?: 1, sizeof(long), GFP_KERNEL);
 		rec[i].done = kvcalloc(BITS_TO_LONGS(mm[i].nr_chunks) ?: 1, sizeof(long), GFP_KERNEL);
-		if (!rec[i].busy || !rec[i].done) {
+		rec[i].copied = kvcalloc(BITS_TO_LONGS(mm[i].nr_chunks) ?: 1, sizeof(long), GFP_KERNEL);
+		if (!rec[i].busy || !rec[i].done || !rec[i].copied) {
 			free_records(rec, i + 1);
 			return NULL;
 		}
@@ -266,7 +286,7 @@ static int adopt(struct kup_adopt *a)
 		err = -EBADMSG;
 		goto unmap;
 	}
-	err = take_area(h, &frames, a->why);
+	err = take_area(h, &frames, a->why) ?: take_pieces(h, &frames, a->why);
 	if (err)
 		goto unmap;
 	new.rec = alloc_records(h, &new.stream);
@@ -336,6 +356,7 @@ int kup_adopt(struct kup_adopt *a)
 		.store_size = h->store_size,
 	};
 	kup_set_state(KUP_STATE_ADOPTED);
+	kup_fallback_arm(kup_new.h);
 	return 0;
 }
 
@@ -343,7 +364,8 @@ void kup_release_handover(void)
 {
 	const struct kup_handover *h = kup_new.h;
 	const u32 *dir = (const void *)h + h->directory_off;
-	u64 i, self = h->self, scratch = h->scratch_off, scratch_end = scratch + h->scratch_size;
+	const struct kup_piece *piece = (const void *)h + h->pieces_off;
+	u64 i, off, self = h->self, scratch = h->scratch_off, scratch_end = scratch + h->scratch_size;
 
 	lockdep_assert_held(&kup.lock);
 	kup_store_publish(NULL);
@@ -351,6 +373,9 @@ void kup_release_handover(void)
 	kup_stream_unmap(&kup_new.stream);
 	for (i = 0; i < h->stream_pages; i++)
 		kup_free_frame(pfn_to_page(dir[i]));
+	for (i = 0; i < h->nr_pieces; i++)
+		for (off = 0; off < piece[i].size; off += PAGE_SIZE)
+			free_reserved_page(pfn_to_page(PHYS_PFN(piece[i].from + off)));
 	/* From behind, so that the header is there as long as something is left. */
 	for (i = KUP_AREA_SIZE; i; i -= KUP_FRAME_SIZE)
 		if (i <= scratch || i > scratch_end)

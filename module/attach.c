@@ -314,6 +314,7 @@ int kup_commit(char *why)
 		kup_say(why, "no thread to bind memory in the background: error %d", err);
 		return err;
 	}
+	kup_fallback_end(true);
 	kup_new.commit_ns = ktime_get_ns();
 	kup_set_state(KUP_STATE_DRAINING);
 	kup_drain_go();
@@ -333,6 +334,7 @@ int kup_new_abort(char *why)
 			return -EBUSY;
 		}
 	}
+	kup_fallback_end(false);
 	for (i = 0; i < kup_new.h->nr_mms; i++) {
 		if (kup_new.rec[i].att)
 			kup_detach(kup_new.rec[i].att);

@@ -9,6 +9,7 @@
  *    that was faulted in. Nothing from here on fails.
  *    A huge chunk becomes a huge page if one VMA has all of it and no table is there; else 512 pages.
  *    A frame whose address no longer has a fitting VMA is zeroed and freed.
+ *    As long as there may be a fallback all of this is done with copies, and the frames stay as they are.
  * 3. The chunk is done. Everybody who looks at its page tables got here first:
  *    - faults, by the hook; so no entry appears in an unbound chunk at a preserved address;
  *    - madvise, core dump, userfaultfd, by the hook;
@@ -34,10 +35,11 @@
 #include "space.h"
 #include "symbols.h"
 
-/* Frames of one zone that have become pages of the process, and are not counted as such yet. */
+/* Frames of one zone, or copies, that have become pages of the process, and are not counted as such yet. */
 struct uncounted {
 	struct page *page;	/* one of them */
 	long nr;
+	bool copies;		/* ordinary memory before */
 };
 
 /* The caller holds the lock of the table that maps them: they are charged to one memcg as long as that. */
@@ -45,7 +47,8 @@ static void count(struct uncounted *u)
 {
 	if (!u->nr)
 		return;
-	adjust_managed_page_count(u->page, u->nr);
+	if (!u->copies)
+		adjust_managed_page_count(u->page, u->nr);
 	lruvec_stat_mod_folio(page_folio(u->page), NR_ANON_MAPPED, u->nr);
 	u->nr = 0;
 }
@@ -181,7 +184,10 @@ static unsigned int bind_run(struct vm_area_struct *vma, pgprot_t prot, unsigned
 		struct folio *folio = (struct folio *)page;	/* part of no other */
 
 		if (WARN_ON_ONCE(!pte_none(*pte))) {
-			drop_frame(page);
+			if (uncounted->copies)
+				__free_page(page);
+			else
+				drop_frame(page);
 			continue;
 		}
 		__ClearPageReserved(page);
@@ -197,6 +203,42 @@ static unsigned int bind_run(struct vm_area_struct *vma, pgprot_t prot, unsigned
 	return bound;
 }
 
+static void free_copies(struct page **copy)
+{
+	unsigned int i;
+
+	for (i = 0; i < KUP_CHUNK_PAGES; i++)
+		if (copy[i])
+			__free_page(copy[i]);
+	kfree(copy);
+}
+
+/*
+ * What was sealed may have to be restored once more, by another kernel (fallback.c): then nobody gets the frames themselves, but pages
+ * with the same in them. NULL if there is no memory.
+ */
+static struct page **copy_frames(const struct kup_chunk *c)
+{
+	struct page **copy = kcalloc(KUP_CHUNK_PAGES, sizeof(*copy), GFP_KERNEL);
+	struct kup_walk walk;
+	struct kup_run run;
+	unsigned int i;
+
+	kup_walk_begin(&walk, c, kup_new.stream.base);
+	while (copy && kup_walk_next(&walk, &run))
+		for (i = 0; i < run.nr; i++) {
+			struct page *page = alloc_page(GFP_KERNEL | __GFP_NOMEMALLOC | __GFP_NOWARN);
+
+			if (!page) {
+				free_copies(copy);
+				return NULL;
+			}
+			copy_highpage(page, pfn_to_page(run.pfn + i));
+			copy[run.first + i] = page;
+		}
+	return copy;
+}
+
 /* So many of @nr frames have an address below @end and are of one zone with the first; or fewer. */
 static unsigned int alike(struct page *page, unsigned int nr, unsigned long addr, unsigned long end)
 {
@@ -204,12 +246,15 @@ static unsigned int alike(struct page *page, unsigned int nr, unsigned long addr
 	return page_zone_id(page) == page_zone_id(page + nr - 1) ? nr : 1;
 }
 
-/* Binds the frames whose address has a VMA. Returns how many others there are. */
-static unsigned int bind_small(struct mm_struct *mm, const struct kup_chunk *c, pmd_t *pmd, pgtable_t *table)
+/*
+ * Binds the frames whose address has a VMA, or with @copy the pages there in their place, which are gone from it then. Returns how
+ * many others there are.
+ */
+static unsigned int bind_small(struct mm_struct *mm, const struct kup_chunk *c, pmd_t *pmd, pgtable_t *table, struct page **copy)
 {
 	unsigned int i, n, bound = 0, strays = 0;
 	struct vm_area_struct *vma = NULL, *last = NULL;
-	struct uncounted uncounted = {};
+	struct uncounted uncounted = { .copies = copy };
 	struct kup_walk walk;
 	struct kup_run run;
 	pgprot_t prot = {};
@@ -221,14 +266,16 @@ static unsigned int bind_small(struct mm_struct *mm, const struct kup_chunk *c, 
 	while (kup_walk_next(&walk, &run))
 		for (i = 0; i < run.nr; i += n) {
 			unsigned long addr = c->addr + (run.first + i) * PAGE_SIZE;
-			struct page *page = pfn_to_page(run.pfn + i);
+			struct page *page = copy ? copy[run.first + i] : pfn_to_page(run.pfn + i);
 
 			vma = vma_of(mm, vma, addr);
 			if (vma) {
 				if (vma != last)
 					prot = kup_compat_anon_prot(page, vma);
 				last = vma;
-				n = alike(page, run.nr - i, addr, vma->vm_end);
+				n = copy ? 1 : alike(page, run.nr - i, addr, vma->vm_end);
+				if (copy)
+					copy[run.first + i] = NULL;
 				bound += bind_run(vma, prot, addr, pte + run.first + i, page, n, &uncounted);
 			} else {
 				n = 1;
@@ -296,16 +343,28 @@ static void chunk_end(struct kup_record *rec, u32 i)
 		kup_drain_kick();
 }
 
-static void bind_locked(struct kup_attached *att, u32 i, pmd_t *pmd, pgtable_t *table)
+static int bind_locked(struct kup_attached *att, u32 i, pmd_t *pmd, pgtable_t *table)
 {
 	const struct kup_chunk *c = &att->rec->chunks[i];
 	struct mm_struct *mm = att->space.mm;
+	struct page **copy = NULL;
 
 	if (!chunk_begin(att->rec, i))
-		return;
-	if (!(c->kind == KUP_CHUNK_HUGE && bind_huge(mm, c->addr, pmd, table, c->value)) && bind_small(mm, c, pmd, table))
+		return 0;
+	if (kup_fallback_armed()) {
+		copy = copy_frames(c);
+		if (!copy) {
+			clear_and_wake_up_bit(i % BITS_PER_LONG, &att->rec->busy[BIT_WORD(i)]);
+			return -ENOMEM;
+		}
+		bind_small(mm, c, pmd, table, copy);
+		free_copies(copy);
+		set_bit(i, att->rec->copied);
+	} else if (!(c->kind == KUP_CHUNK_HUGE && bind_huge(mm, c->addr, pmd, table, c->value)) && bind_small(mm, c, pmd, table, NULL)) {
 		drop_strays(mm, c);
+	}
 	chunk_end(att->rec, i);
+	return 0;
 }
 
 static int prepare_vmas(struct mm_struct *mm, unsigned long addr)
@@ -347,10 +406,10 @@ static int bind_chunk(struct kup_attached *att, u32 i)
 		table = pte_alloc_one(mm);
 	if (!table)
 		return -ENOMEM;
-	bind_locked(att, i, pmd, &table);
+	err = bind_locked(att, i, pmd, &table);
 	if (table)
 		pte_free(mm, table);
-	return 0;
+	return err;
 }
 
 /**
@@ -520,10 +579,25 @@ static void drop_chunk(struct kup_record *rec, u32 i)
 	chunk_end(rec, i);
 }
 
+/* Its process has copies of them. */
+static void free_copied(struct kup_record *rec, u32 i)
+{
+	struct kup_walk walk;
+	struct kup_run run;
+	unsigned int n;
+
+	if (!test_and_clear_bit(i, rec->copied))
+		return;
+	kup_walk_begin(&walk, &rec->chunks[i], kup_new.stream.base);
+	while (kup_walk_next(&walk, &run))
+		for (n = 0; n < run.nr; n++)
+			kup_free_frame(pfn_to_page(run.pfn + n));
+}
+
 /**
- * kup_drop_record - zero and free all that is unbound of a record
+ * kup_drop_record - zero and free all that is unbound of a record, and the frames of which its process has copies
  *
- * No process has it, or nobody uses that process's addresses any more.
+ * No process has it, or nobody uses that process's addresses any more, or it has all. There is no fallback.
  */
 void kup_drop_record(struct kup_record *rec)
 {
@@ -531,6 +605,7 @@ void kup_drop_record(struct kup_record *rec)
 
 	for (i = 0; i < rec->mm->nr_chunks; i++) {
 		drop_chunk(rec, i);
+		free_copied(rec, i);
 		cond_resched();
 	}
 }

@@ -48,7 +48,7 @@ static int disjoint(__u64 a, __u64 a_size, __u64 b, __u64 b_size)
 
 static int layout_ok(const struct kup_handover *h, __u64 area)
 {
-	__u64 extents_size, directory_size;
+	__u64 extents_size, directory_size, pieces_size;
 
 	if (h->self != area || !aligned(area, KUP_AREA_ALIGN) || !area || area + KUP_AREA_SIZE < area)
 		return 0;
@@ -56,12 +56,15 @@ static int layout_ok(const struct kup_handover *h, __u64 area)
 		return 0;
 	if (h->stream_pages > KUP_AREA_SIZE / sizeof(__u32) || h->nr_mms > KUP_MAX_MMS || h->flags)
 		return 0;
+	if (h->nr_pieces > KUP_MAX_PIECES || !h->nr_pieces != !h->pieces_off)
+		return 0;
 	if (h->nr_frames >> 32 || h->release[sizeof(h->release) - 1])
 		return 0;
 
 	/* Counts are bounded now: no product below can overflow. */
 	extents_size = h->nr_extents * sizeof(struct kup_extent);
 	directory_size = h->stream_pages * sizeof(__u32);
+	pieces_size = h->nr_pieces * sizeof(struct kup_piece);
 	if (!section_fits(h->extents_off, extents_size) || !section_fits(h->directory_off, directory_size) ||
 	    !section_fits(h->scratch_off, h->scratch_size))
 		return 0;
@@ -71,6 +74,12 @@ static int layout_ok(const struct kup_handover *h, __u64 area)
 	if (!disjoint(h->extents_off, round_up_pages(extents_size), h->directory_off, round_up_pages(directory_size)) ||
 	    !disjoint(h->extents_off, round_up_pages(extents_size), h->scratch_off, h->scratch_size) ||
 	    !disjoint(h->directory_off, round_up_pages(directory_size), h->scratch_off, h->scratch_size))
+		return 0;
+	if (h->nr_pieces &&
+	    (!section_fits(h->pieces_off, pieces_size) ||
+	     !disjoint(h->pieces_off, round_up_pages(pieces_size), h->extents_off, round_up_pages(extents_size)) ||
+	     !disjoint(h->pieces_off, round_up_pages(pieces_size), h->directory_off, round_up_pages(directory_size)) ||
+	     !disjoint(h->pieces_off, round_up_pages(pieces_size), h->scratch_off, h->scratch_size)))
 		return 0;
 
 	/* 48: sizeof(struct kup_mm_record), which map.h keeps to itself. */

@@ -81,6 +81,7 @@ int kup_prepare(struct kup_prepare *p);			/* window.c */
 int kup_scan(struct kup_scan *s);			/* scan.c; takes no kup.lock */
 int kup_preserve(struct kup_preserve *p);		/* preserve.c */
 int kup_seal(struct kup_seal *s);			/* seal.c */
+int kup_keep(struct kup_fallback *f);			/* keep.c */
 void kup_old_abort(void);				/* PREPARED, PRESERVED, SEALED -> IDLE; cannot fail */
 void kup_old_status(struct kup_status *st);
 void kup_old_init(void);				/* at module init */
@@ -93,6 +94,14 @@ int kup_commit(char *why);				/* attach.c */
 int kup_drain(u32 flags);				/* drain.c; takes kup.lock itself, WAIT sleeps without it */
 int kup_new_abort(char *why);				/* ADOPTED -> IDLE; -EBUSY if a process is attached */
 void kup_new_status(struct kup_status *st);
+
+/* fallback.c; under kup.lock, but for armed */
+void kup_fallback_arm(struct kup_handover *h);
+void kup_fallback_alive(void);
+void kup_fallback_end(bool committed);
+int kup_fallback_go(char *reason);			/* does not return, or -ENOENT */
+bool kup_fallback_armed(void);				/* what was sealed must not be written to */
+void kup_fallback_status(struct kup_status *st);
 
 /* store.c: the stream's pages and the store. write() builds it on the old side, read() reads it on the new one. */
 ssize_t kup_store_write(const char __user *buf, size_t len);

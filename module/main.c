@@ -53,6 +53,7 @@ union argument {
 	struct kup_adopt adopt;
 	struct kup_attach attach;
 	struct kup_simple simple;
+	struct kup_fallback fallback;
 };
 
 static int do_status(union argument *arg)
@@ -70,6 +71,7 @@ static int do_status(union argument *arg)
 	strscpy(st->refused, kup.refused, sizeof(st->refused));
 	kup_old_status(st);
 	kup_new_status(st);
+	kup_fallback_status(st);
 	mutex_unlock(&kup.lock);
 	return 0;
 }
@@ -138,6 +140,35 @@ static int do_netlock(union argument *arg)
 	return kup_netlock(arg->simple.arg);
 }
 
+static int do_fallback(union argument *arg)
+{
+	struct kup_fallback *f = &arg->fallback;
+	int err = 0;
+
+	if ((kup.state == KUP_STATE_PREPARED) != (f->op == KUP_FALLBACK_KEEP))
+		return -EBUSY;
+	switch (f->op) {
+	case KUP_FALLBACK_KEEP:
+		err = kup_keep(f);
+		break;
+	case KUP_FALLBACK_ALIVE:
+		kup_fallback_alive();
+		break;
+	case KUP_FALLBACK_END:
+		kup_fallback_end(true);
+		break;
+	case KUP_FALLBACK_DROP:
+		kup_fallback_end(false);
+		break;
+	case KUP_FALLBACK_GO:
+		err = kup_fallback_go(f->why);
+		break;
+	default:
+		err = -EINVAL;
+	}
+	return err;
+}
+
 #define IN(state)	BIT(KUP_STATE_##state)
 #define ANY		(~0u)
 
@@ -160,6 +191,7 @@ static const struct command {
 	{ KUP_IOC_ATTACH, 0, IN(ADOPTED), offsetof(struct kup_attach, why), false, do_attach },
 	{ KUP_IOC_COMMIT, 0, IN(ADOPTED), offsetof(struct kup_simple, why), false, do_commit },
 	{ KUP_IOC_DRAIN, KUP_DRAIN_HOLD | KUP_DRAIN_RUN | KUP_DRAIN_WAIT, ANY, offsetof(struct kup_simple, why), true, do_drain },
+	{ KUP_IOC_FALLBACK, 0, IN(PREPARED) | IN(ADOPTED), offsetof(struct kup_fallback, why), false, do_fallback },
 	{ KUP_IOC_NETLOCK, 0, IN(PREPARED) | IN(PRESERVED) | IN(ADOPTED), offsetof(struct kup_simple, why), false,
 	  do_netlock },
 };
@@ -203,7 +235,7 @@ static long kup_ioctl(struct file *file, unsigned int cmd, unsigned long uarg)
 		return -EFAULT;
 	if (arg.size != size || arg.flags & ~c->flags)
 		return -EINVAL;
-	if (c->why)
+	if (c->why && cmd != KUP_IOC_FALLBACK)	/* which has it as an argument, too */
 		*((char *)&arg + c->why) = '\0';
 	err = c->unlocked ? c->run(&arg) : run_locked(c, &arg);
 	if (copy_to_user((void __user *)uarg, &arg, size))

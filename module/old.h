@@ -25,6 +25,18 @@ extern struct kup_window {
 
 void kup_window_free(void);
 
+/* keep.c; all zero if nothing is kept. Under kup.lock. */
+extern struct kup_kept {
+	struct kup_piece *piece;
+	u32 nr;
+	u32 seconds;
+	u64 pages;
+	u64 entry;
+	u64 sum;		/* of what the pieces hold */
+} kup_kept;
+
+void kup_keep_forget(void);
+
 static inline void *kup_area(void)
 {
 	return __va(kup_window.area);

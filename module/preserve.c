@@ -492,6 +492,7 @@ void kup_old_abort(void)
 	schedule_work(&disarm_work);
 	kup_seal_undo();
 	kup_store_reset();
+	kup_keep_forget();
 	kup_window_free();
 	kup_set_state(KUP_STATE_IDLE);
 }

@@ -95,6 +95,16 @@ static int name_pages(struct seal *s, const struct kup_pages *p)
 	return err;
 }
 
+static int name_kept(struct seal *s)
+{
+	u32 i;
+	int err = 0;
+
+	for (i = 0; i < kup_kept.nr && !err; i++)
+		err = name_run(s, PHYS_PFN(kup_kept.piece[i].from), PHYS_PFN(kup_kept.piece[i].size));
+	return err;
+}
+
 /* The frames of a chunk into s->pfn. Returns their number. */
 static unsigned int hidden_frames(struct seal *s, const struct kup_hidden *h)
 {
@@ -351,14 +361,22 @@ static int write_area(struct seal *s)
 		.store_size = kup_store_size(),
 		.nr_mms = s->nr_mms,
 		.nr_frames = s->nr_frames,
+		.nr_pieces = kup_kept.nr,
+		.fallback_seconds = kup_kept.seconds,
+		.fallback_entry = kup_kept.entry,
+		.fallback_sum = kup_kept.sum,
 		.stub_state = KUP_STUB_NONE,
 	};
-	u64 dir_size = hdr.stream_pages * sizeof(u32);
+	u64 dir_size = hdr.stream_pages * sizeof(u32), pieces_size = kup_kept.nr * sizeof(*kup_kept.piece);
 	u32 *dir;
 
 	hdr.extents_off = PAGE_SIZE;
 	hdr.directory_off = hdr.extents_off + PAGE_ALIGN(s->nr_extents * sizeof(*s->extents));
 	hdr.scratch_off = hdr.directory_off + PAGE_ALIGN(dir_size);
+	if (kup_kept.nr) {
+		hdr.pieces_off = hdr.scratch_off;
+		hdr.scratch_off += PAGE_ALIGN(pieces_size);
+	}
 	if (hdr.scratch_off + ((u64)s->nr_extents + KUP_REGION_SLACK) * KUP_MAX_REGION_SIZE > KUP_AREA_SIZE) {
 		kup_say(s->why, "the handover is too large: %llu pages of maps and store, %u extents", hdr.stream_pages,
 			s->nr_extents);
@@ -370,11 +388,13 @@ static int write_area(struct seal *s)
 	memset(dir, 0, PAGE_ALIGN(dir_size));
 	memcpy(dir, maps.pfn, maps.nr * sizeof(*dir));
 	memcpy(dir + maps.nr, store->pfn, store->nr * sizeof(*dir));
+	memcpy(kup_area() + hdr.pieces_off, kup_kept.piece, pieces_size);	/* none: nothing */
 
 	hdr.extents_sum = kup_sum(s->extents, s->nr_extents * sizeof(*s->extents), 0);
 	hdr.directory_sum = kup_sum(dir, round_up(dir_size, 8), 0);
 	hdr.maps_sum = kup_pages_sum(&maps, hdr.maps_size);
 	hdr.store_sum = kup_pages_sum(store, hdr.store_size);
+	hdr.pieces_sum = kup_sum(kup_kept.piece, pieces_size, 0);
 	strscpy_pad(hdr.release, init_utsname()->release, sizeof(hdr.release));
 	hdr.seal_tsc = rdtsc_ordered();
 	hdr.header_sum = kup_sum(&hdr, offsetof(struct kup_handover, header_sum), 0);
@@ -410,6 +430,9 @@ static int seal(struct seal *s, struct kup_seal *arg)
 	if (err)
 		return err;
 	err = name_pages(s, kup_store_pages());
+	if (err)
+		return err;
+	err = name_kept(s);
 	if (err)
 		return err;
 	bitmap_set((unsigned long *)s->frames, PHYS_PFN(kup_window.area), PHYS_PFN(KUP_AREA_SIZE));

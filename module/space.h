@@ -5,6 +5,7 @@
  * Lives of a chunk: UNBOUND until somebody has its `busy` bit and finds its `done` bit clear, binds or drops it, and sets
  * `done`. It never goes back. The busy bit is held by tasks that hold mmap_lock of that mm (for reading or writing), or after
  * its last user has gone; its holder takes page table locks, but never enters reclaim, so who waits for it may hold anything.
+ * While there may be a fallback, a chunk is bound with copies: its frames are freed when the record is dropped, after COMMIT.
  *
  * Lives of a record: free; attached (space); free again if its process ended before COMMIT, but then not one chunk may be
  * done, or it cannot be attached again.
@@ -29,6 +30,7 @@ struct kup_record {
 	const struct kup_chunk *chunks;
 	unsigned long *busy;		/* bit locks, one a chunk */
 	unsigned long *done;		/* bound or dropped */
+	unsigned long *copied;		/* done with copies: the frames are still the handover's */
 	atomic_t nr_done;
 	struct kup_attached *att;	/* kup.lock; NULL: no process has it */
 };

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* KUP_SYM(name): one for each function that symbols.c resolves. Included more than once. */
+/*
+ * KUP_SYM(name): one for each function that symbols.c resolves. KUP_SYM_MAYBE(name): one that may be missing; who calls it has
+ * asked kup_symbol() first. Included more than once.
+ */
 
 KUP_SYM(kallsyms_lookup_name)
 
@@ -75,3 +78,10 @@ KUP_SYM(folio_memcg_alloc_deferred)
 
 /* hooks */
 KUP_SYM(ftrace_location)
+
+/* fallback.c; without them there is none */
+KUP_SYM_MAYBE(kimage_alloc_control_pages)
+KUP_SYM_MAYBE(machine_kexec_prepare)
+KUP_SYM_MAYBE(machine_kexec_cleanup)
+KUP_SYM_MAYBE(machine_crash_shutdown)
+KUP_SYM_MAYBE(machine_kexec)

@@ -7,7 +7,7 @@
  * 2. kallsyms_lookup_name() itself is found by a kprobe, registered and removed at once. On a kernel with IBT the probe
  *    stands behind the ENDBR: as good an entry as any, for a direct jump.
  * 3. The rest are looked up by name. A trampoline has the name of what it stands for, so an address inside this module is "not found".
- * 4. If one is missing, all missing ones are named and the module must not load: nothing has been touched.
+ * 4. If one is missing that must be there, all missing ones are named and the module must not load: nothing has been touched.
  */
 #include <linux/kallsyms.h>
 #include <linux/kprobes.h>
@@ -29,17 +29,22 @@ void kup_unresolved(void);	/* never defined: only its type is used */
 	    "	jmp " STATIC_CALL_TRAMP_STR(kup_sym_##name) "\n"		\
 	    ".size " #name ", . - " #name "\n"					\
 	    ".popsection\n");
+#define KUP_SYM_MAYBE KUP_SYM
 #include "symbols-list.h"
 #undef KUP_SYM
+#undef KUP_SYM_MAYBE
 
 static const struct {
 	const char *name;
 	struct static_call_key *key;
 	void *tramp;
+	bool maybe;
 } symbols[] = {
-#define KUP_SYM(sym) { #sym, &STATIC_CALL_KEY(kup_sym_##sym), STATIC_CALL_TRAMP_ADDR(kup_sym_##sym) },
+#define KUP_SYM(sym, ...) { #sym, &STATIC_CALL_KEY(kup_sym_##sym), STATIC_CALL_TRAMP_ADDR(kup_sym_##sym), ##__VA_ARGS__ },
+#define KUP_SYM_MAYBE(sym) KUP_SYM(sym, true)
 #include "symbols-list.h"
 #undef KUP_SYM
+#undef KUP_SYM_MAYBE
 };
 
 unsigned long kup_symbol(const char *name)
@@ -82,7 +87,7 @@ int kup_symbols_init(char *why, size_t len)
 
 		if (addr)
 			resolve(i, addr);
-		else
+		else if (!symbols[i].maybe)
 			used += scnprintf(why + used, len - used, "%s%s", used ? ", " : "this kernel lacks ", symbols[i].name);
 	}
 	return used ? -ENODEV : 0;

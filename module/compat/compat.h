@@ -19,6 +19,19 @@
 #error "kup_ppp supports x86-64 only"
 #endif
 
+#include <linux/hrtimer.h>
+
+/* hrtimer_setup() came with 6.13, and hrtimer_init() went with 6.15. Monotonic, in hard interrupt context. */
+static inline void kup_compat_hrtimer_setup(struct hrtimer *timer, enum hrtimer_restart (*function)(struct hrtimer *))
+{
+#ifdef HAVE_HRTIMER_SETUP
+	hrtimer_setup(timer, function, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
+#else
+	hrtimer_init(timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
+	timer->function = function;
+#endif
+}
+
 /* -- old side -- */
 #include <linux/gfp.h>
 #include <linux/mm.h>

@@ -109,10 +109,12 @@ static void test_fields(void)
 
 	refused = ignored = 0;
 	FLIP_FIELDS(h, handover_fields);
-	/* stub_regions and the two times of the stub: for people to read. */
-	CHECK_FOR(ignored == 2 * 8 * (4 + 8 + 8), "%u", ignored);
+	/* stub_regions, the two times of the stub, and what a panic writes: for people to read. Who has fallen arms no fallback. */
+	CHECK_FOR(ignored == 2 * 8 * (4 + 8 + 8 + 4 + 4 + 64 + 128), "%u", ignored);
 	for (uint32_t i = 0; i < h->nr_extents; i++)
 		FLIP_FIELDS((struct kup_extent *)(world_ram + WORLD_AREA + h->extents_off) + i, extent_fields);
+	for (uint32_t i = 0; i < h->nr_pieces; i++)
+		FLIP_FIELDS((struct kup_piece *)(world_ram + WORLD_AREA + h->pieces_off) + i, piece_fields);
 	for (uint32_t i = 0; i < h->nr_mms; i++) {
 		FLIP_FIELDS(mm + i, record_fields);
 		for (uint32_t n = 0; n < mm[i].nr_chunks; n++) {

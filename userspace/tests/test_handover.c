@@ -23,7 +23,7 @@ static struct kup_handover good(void)
 		.extents_off = 0x1000, .directory_off = 0x101000, .scratch_off = 0x200000, .scratch_size = 0x200000,
 		.nr_extents = KUP_MAX_EXTENTS, .block_order = 9, .stream_pages = 1000, .maps_size = 48 * 3 + 160, .store_off = 0x1000,
 		.store_size = 999 * 4096, .nr_mms = 3, .nr_frames = 123456, .extents_sum = 1, .directory_sum = 2, .maps_sum = 3,
-		.store_sum = 4, .seal_tsc = 5, .release = "6.1.0-test",
+		.store_sum = 4, .pieces_off = 0x1f0000, .nr_pieces = 2730, .seal_tsc = 5, .release = "6.1.0-test",
 	};
 
 	seal(&h);
@@ -84,12 +84,15 @@ static void test_layout(void)
 		SET(nr_extents, 0), SET(nr_extents, KUP_MAX_EXTENTS + 1), SET(nr_extents, 0xffffffff),
 		SET(block_order, 19), SET(block_order, 0xffffffff),
 		SET(stream_pages, 0), SET(stream_pages, 999), SET(stream_pages, (0x200000 - 0x101000) / 4 + 1),
-		SET(stream_pages, 1ULL << 62), SET(stream_pages, ~0ULL),
+		SET(stream_pages, (0x1f0000 - 0x101000) / 4 + 1), SET(stream_pages, 1ULL << 62), SET(stream_pages, ~0ULL),
 		SET(maps_size, 0x1001), SET(maps_size, 3 * 48 - 1), SET(maps_size, ~0ULL),
 		SET(store_off, 0), SET(store_off, 0x1001), SET(store_off, 0x2000), SET(store_off, 1001 * 4096), SET(store_off, ~0xfffULL),
 		SET(store_size, 999 * 4096 + 1), SET(store_size, ~0ULL),
 		SET(nr_mms, 7), SET(nr_mms, KUP_MAX_MMS + 1), SET(nr_mms, 0xffffffff),
 		SET(flags, 1), SET(flags, 0x80000000), SET(nr_frames, 1ULL << 32), SET(release[63], 'x'),
+		SET(pieces_off, 0), SET(pieces_off, 0x1f0008), SET(pieces_off, 0x1f1000), SET(pieces_off, 0x100000), SET(pieces_off, 0x1000),
+		SET(pieces_off, 0x3ff000), SET(pieces_off, ~0xfffULL),
+		SET(nr_pieces, 0), SET(nr_pieces, 2731), SET(nr_pieces, KUP_MAX_PIECES + 1), SET(nr_pieces, 0xffffffff),
 	};
 #undef SET
 
@@ -178,7 +181,7 @@ static void test_limits(void)
 {
 	struct kup_handover h = good();
 
-	h.stream_pages = (0x200000 - 0x101000) / 4;
+	h.stream_pages = (0x1f0000 - 0x101000) / 4;
 	h.store_size = (h.stream_pages - 1) * 4096;
 	h.block_order = 18;
 	h.nr_frames = 0xffffffff;
@@ -192,6 +195,7 @@ static void test_limits(void)
 	CHECK(kup_handover_check(&h, AREA, NONCE) == 0);
 
 	h.nr_extents = 1;
+	h.nr_pieces = h.pieces_off = 0;
 	h.stream_pages = h.maps_size = h.store_off = h.store_size = h.nr_mms = h.nr_frames = 0;
 	h.extents_off = 0x1000;
 	h.directory_off = 0x2000;

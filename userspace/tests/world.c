@@ -17,6 +17,7 @@ static struct {
 	uint8_t maps[8192];
 	struct kup_handover h;
 	uint32_t dir[64];
+	struct kup_piece pieces[2];
 } made;
 
 uint8_t *world_ram;
@@ -111,13 +112,16 @@ void world_seal(void)
 {
 	struct kup_handover *h = world_header();
 	uint64_t size = h->nr_extents * sizeof(struct kup_extent), dir_size = h->stream_pages > KUP_AREA_SIZE ? 0 : (h->stream_pages * 4 + 7) & ~7ULL;
-	const void *e = in_area(h->extents_off, size), *dir = in_area(h->directory_off, dir_size);
+	uint64_t pieces_size = h->nr_pieces * sizeof(struct kup_piece);
+	const void *e = in_area(h->extents_off, size), *dir = in_area(h->directory_off, dir_size), *pieces = in_area(h->pieces_off, pieces_size);
 
 	/* What is not within bounds has no sum, and needs none. */
 	if (e)
 		h->extents_sum = kup_sum(e, size, 0);
 	if (dir)
 		h->directory_sum = kup_sum(dir, dir_size, 0);
+	if (pieces)
+		h->pieces_sum = kup_sum(pieces, pieces_size, 0);
 	h->maps_sum = stream_sum(0, h->maps_size);
 	h->store_sum = stream_sum(h->store_off, h->store_size);
 	h->header_sum = kup_sum(h, offsetof(struct kup_handover, header_sum), 0);
@@ -146,13 +150,21 @@ void world_make(void)
 	}
 	keep(WORLD_AREA / 4096, KUP_AREA_SIZE / 4096);
 	keep(3121, WORLD_EXTRA);
+	made.pieces[0] = (struct kup_piece) { .to = 1 << 20, .from = 2300 * 4096, .size = 10 * 4096 };
+	made.pieces[1] = (struct kup_piece) { .to = 2 << 20, .from = 2400 * 4096, .size = 4096 };
+	keep(2300, 10);
+	keep(2400, 1);
 	h->nr_extents = kup_frames_extents(made.frames, WORLD_FRAMES / 64, (void *)(world_ram + WORLD_AREA + h->extents_off), 256);
 	if (h->nr_extents > 256)
 		abort();
 	h->directory_off = h->extents_off + 4096;
-	h->scratch_off = h->directory_off + 4096;
+	h->pieces_off = h->directory_off + 4096;
+	h->nr_pieces = 2;
+	h->fallback_seconds = 60;
+	h->scratch_off = h->pieces_off + 4096;
 	h->scratch_size = KUP_AREA_SIZE - h->scratch_off;
 	memcpy(world_ram + WORLD_AREA + h->directory_off, made.dir, sizeof(made.dir));
+	memcpy(world_ram + WORLD_AREA + h->pieces_off, made.pieces, sizeof(made.pieces));
 	for (i = 0; i < h->maps_size; i++)
 		*world_stream(i) = made.maps[i];
 	for (i = 0; i < h->store_size; i++)
@@ -236,7 +248,8 @@ bool world_summed(const uint8_t *at)
 		off = phys - WORLD_AREA;
 		return off < offsetof(struct kup_handover, stub_state) ||
 		       (off >= h->extents_off && off < h->extents_off + h->nr_extents * sizeof(struct kup_extent)) ||
-		       (off >= h->directory_off && off < h->directory_off + (h->stream_pages * 4 + 7) / 8 * 8);
+		       (off >= h->directory_off && off < h->directory_off + (h->stream_pages * 4 + 7) / 8 * 8) ||
+		       (off >= h->pieces_off && off < h->pieces_off + sizeof(made.pieces));
 	}
 	for (uint64_t i = 0; i < h->stream_pages; i++)
 		if (phys / 4096 == made.dir[i]) {

@@ -15,8 +15,10 @@
  * struct kup_handover in a page of its own, followed by, each page aligned and found by its offset in the header:
  *
  *   extents    struct kup_extent[nr_extents], sorted by base, disjoint, not adjacent: what the stub reserves. It covers
- *              the area, the stream's frames and every preserved frame, rounded out to blocks (block_order).
+ *              the area, the stream's frames, the pieces and every preserved frame, rounded out to blocks (block_order).
  *   directory  __u32[stream_pages]: the pfn of each page of the stream, in order.
+ *   pieces     struct kup_piece[nr_pieces], if there is a fallback: where the pages of the kernel that was left are kept, and
+ *              where they go if it has to come back. See module/fallback.c.
  *   scratch    room in which the stub builds memblock's own region array. The new kernel frees exactly these pages
  *              after boot; nobody else may use or free them there.
  *
@@ -30,18 +32,26 @@
 #include <linux/types.h>
 
 #define KUP_HANDOVER_MAGIC	0x5050502d50554b01ULL	/* "\1KUP-PPP" */
-#define KUP_HANDOVER_VERSION	1
+#define KUP_HANDOVER_VERSION	2
 
 #define KUP_AREA_SIZE		(4ULL << 20)
 #define KUP_AREA_ALIGN		(2ULL << 20)
 #define KUP_MAX_EXTENTS		65536u
 #define KUP_MAX_MMS		4096u
+#define KUP_MAX_PIECES		4096u
 #define KUP_FRAME_SIZE		4096ULL
 #define KUP_CHUNK_SIZE		(2ULL << 20)	/* what one page table maps */
 #define KUP_CHUNK_PAGES		512u
 
 struct kup_extent {
 	__u64 base;
+	__u64 size;
+};
+
+/* [from, from + size) is kept; the jump back copies it to [to, to + size). */
+struct kup_piece {
+	__u64 to;
+	__u64 from;
 	__u64 size;
 };
 
@@ -87,6 +97,14 @@ struct kup_handover {
 	__u64 directory_sum;		/* of the directory */
 	__u64 maps_sum;			/* of the maps section, rounded up to 8 bytes with zeros */
 	__u64 store_sum;		/* of the store, likewise */
+
+	__u64 pieces_off;		/* 0 if there is no fallback, and then the next four, too */
+	__u32 nr_pieces;
+	__u32 fallback_seconds;		/* so long without progress is a hang */
+	__u64 fallback_entry;		/* physical address at which the kernel that comes back begins */
+	__u64 pieces_sum;		/* of the pieces array */
+	__u64 fallback_sum;		/* of what the pieces hold, one after the other */
+
 	__u64 seal_tsc;			/* TSC when sealed */
 	char  release[64];		/* of the kernel that sealed it, NUL padded */
 	__u64 header_sum;		/* kup_sum() of all above */
@@ -96,6 +114,10 @@ struct kup_handover {
 	__u32 stub_regions;		/* memblock.reserved.cnt after the swap */
 	__u64 stub_tsc_in;
 	__u64 stub_tsc_out;
+	__u32 falls;			/* how often a kernel fell back; not more than once */
+	__u32 zero;
+	char  fell_from[64];		/* release of the kernel that did, */
+	char  fell_why[128];		/* and the last words of its panic */
 };
 
 #ifdef __KERNEL__
@@ -109,9 +131,12 @@ static_assert(sizeof(struct kup_extent) == 16, "handover layout");
 static_assert(offsetof(struct kup_handover, extents_off) == 32, "handover layout");
 static_assert(offsetof(struct kup_handover, stream_pages) == 72, "handover layout");
 static_assert(offsetof(struct kup_handover, extents_sum) == 120, "handover layout");
-static_assert(offsetof(struct kup_handover, release) == 160, "handover layout");
-static_assert(offsetof(struct kup_handover, header_sum) == 224, "handover layout");
-static_assert(sizeof(struct kup_handover) == 256, "handover layout");
+static_assert(sizeof(struct kup_piece) == 24, "handover layout");
+static_assert(offsetof(struct kup_handover, pieces_off) == 152, "handover layout");
+static_assert(offsetof(struct kup_handover, release) == 200, "handover layout");
+static_assert(offsetof(struct kup_handover, header_sum) == 264, "handover layout");
+static_assert(offsetof(struct kup_handover, falls) == 296, "handover layout");
+static_assert(sizeof(struct kup_handover) == 496, "handover layout");
 
 /*
  * Parameters of the stub, in its .kup_params section; the injector fills them in. Struct layouts come from the target

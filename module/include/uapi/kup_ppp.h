@@ -14,7 +14,7 @@
  *   SEALED     reboot(LINUX_REBOOT_CMD_KEXEC) leaves this kernel    ABORT -> IDLE
  *   ADOPTED    read(), NETLOCK, ATTACH, COMMIT -> DRAINING          ABORT -> IDLE (unclaimed frames are zeroed and freed)
  *   DRAINING   DRAIN, read(); -> IDLE by itself when no frame is unbound
- *   SCAN and STATUS are allowed in every state.
+ *   SCAN and STATUS are allowed in every state; FALLBACK in PREPARED and ADOPTED, each of its operations in one of them.
  *
  * errno (beyond what open, read, write and mmap of any device give)
  *   EINVAL      size, flag or argument        EPERM    not privileged, or lockdown
@@ -177,6 +177,45 @@ struct kup_attach {
 };
 
 /**
+ * struct kup_fallback - the kernel that is left stays at hand, until the next one has the applications running
+ *
+ * KEEP (PREPARED): what kexec has loaded now is copied, as what to come back to. It has to be the running kernel, loaded into the
+ *	window; after it the new kernel is loaded in its place. ABORT forgets it. SEAL puts it into the handover, and ADOPT arms it.
+ * ALIVE (ADOPTED): there is progress; the time until a hang is told begins anew.
+ * END (ADOPTED): the commit point. The applications go on in this kernel in a moment: from now on there is no way back.
+ * DROP (ADOPTED): as END, but the applications do not go on yet.
+ * GO (ADOPTED): fall back now, for @why. Does not return, unless (-ENOENT) there is no fallback armed.
+ * @op: one of these
+ * @seconds: for KEEP: so long without progress is a hang
+ * @pages: out, of KEEP: so many are kept
+ * @why: in for GO; out if it fails
+ */
+struct kup_fallback {
+	__u32 size;
+	__u32 flags;		/* 0 */
+	__u32 op;
+	__u32 seconds;
+	__u64 pages;
+	char  why[KUP_WHY_LEN];
+};
+enum kup_fallback_op {
+	KUP_FALLBACK_KEEP = 1,
+	KUP_FALLBACK_ALIVE,
+	KUP_FALLBACK_END,
+	KUP_FALLBACK_DROP,
+	KUP_FALLBACK_GO,
+};
+
+/* What STATUS says of it. */
+enum kup_fallback_state {
+	KUP_FALLBACK_NONE,	/* fallback_why: because */
+	KUP_FALLBACK_KEPT,	/* old kernel: the next switch will have one */
+	KUP_FALLBACK_ARMED,	/* new kernel: a failure ends in the old one */
+	KUP_FALLBACK_OVER,	/* it was armed, and the applications run for good */
+	KUP_FALLBACK_FELL,	/* this boot is one: from fallback_from, because of fallback_why */
+};
+
+/**
  * struct kup_simple - ABORT, COMMIT, NETLOCK, DRAIN
  *
  * COMMIT: the applications run for good. Frames that nobody attached are zeroed and freed; the drainer starts.
@@ -218,6 +257,11 @@ struct kup_status {
 	__u64 fault_binds;	/* faults that had to bind */
 	__u64 dropped_pages;	/* unmapped, or their process ended, before they were bound; freed */
 	__u64 drain_ns;		/* from COMMIT to nothing unbound; 0 while running */
+	__u64 kept_pages;	/* old side: of the kernel to fall back to */
+	__u32 fallback;		/* enum kup_fallback_state */
+	__u32 zero;
+	char  fallback_from[64];
+	char  fallback_why[KUP_WHY_LEN];
 	char  hook[16];		/* "none", "kprobe" or "ftrace" */
 	char  refused[KUP_WHY_LEN];	/* why the last ADOPT was refused; empty if it was not */
 };
@@ -236,5 +280,6 @@ struct kup_status {
 #define KUP_IOC_COMMIT	 _IOWR(KUP_IOC_MAGIC, 0x88, struct kup_simple)
 #define KUP_IOC_DRAIN	 _IOWR(KUP_IOC_MAGIC, 0x89, struct kup_simple)
 #define KUP_IOC_NETLOCK	 _IOWR(KUP_IOC_MAGIC, 0x8a, struct kup_simple)
+#define KUP_IOC_FALLBACK _IOWR(KUP_IOC_MAGIC, 0x8b, struct kup_fallback)
 
 #endif

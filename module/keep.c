@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The old kernel, kept for the way back. What happens with it in the new one: fallback.c.
+ *
+ * kexec loads the running kernel itself into the window, as it loads a new one; then its pages, which lie anywhere until a jump
+ * copies them, are copied into blocks of our own, and kexec's image makes room for the new kernel's. A block is never in the window,
+ * since that is the module's already. Pieces say what goes where; SEAL writes them to the handover and has the blocks reserved.
+ *
+ * It holds memory from KEEP on, twice the image for a moment. What cannot be had is refused here, before anything is frozen.
+ */
+#include <linux/kexec.h>
+#include <linux/sched/signal.h>
+
+#include "old.h"
+#include "symbols.h"
+
+#define BLOCK_ORDER 9
+
+struct kup_kept kup_kept;
+
+static LIST_HEAD(blocks);	/* by page->lru; page_private is the order */
+
+static struct page *new_block(u64 pages_left, unsigned int *order)
+{
+	struct page *page;
+
+	*order = min_t(unsigned int, BLOCK_ORDER, ilog2(pages_left));
+	do
+		page = alloc_pages(GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY, *order);
+	while (!page && (*order)--);
+	if (page) {
+		set_page_private(page, *order);
+		list_add(&page->lru, &blocks);
+	}
+	return page;
+}
+
+static int add_piece(u64 to, u64 from)
+{
+	struct kup_piece *last = kup_kept.nr ? &kup_kept.piece[kup_kept.nr - 1] : NULL;
+
+	if (last && last->to + last->size == to && last->from + last->size == from) {
+		last->size += PAGE_SIZE;
+		return 0;
+	}
+	if (kup_kept.nr == KUP_MAX_PIECES)
+		return -ENOSPC;
+	kup_kept.piece[kup_kept.nr++] = (struct kup_piece) { .to = to, .from = from, .size = PAGE_SIZE };
+	return 0;
+}
+
+/* The next entry of kexec's list, over the ends of its pages. NULL at the end. */
+static const kimage_entry_t *next_entry(const kimage_entry_t *e)
+{
+	while (*e & IND_INDIRECTION)
+		e = __va(*e & PAGE_MASK);
+	return *e && !(*e & IND_DONE) ? e : NULL;
+}
+
+static u64 count_pages(const struct kimage *image)
+{
+	const kimage_entry_t *e = &image->head;
+	u64 nr = 0;
+
+	for (; (e = next_entry(e)); e++)
+		nr += !!(*e & IND_SOURCE);
+	return nr;
+}
+
+static int copy_pages(const struct kimage *image, char *why)
+{
+	const kimage_entry_t *e = &image->head;
+	u64 left = count_pages(image), to = 0;
+	struct page *block = NULL;
+	unsigned int order, i = 0;
+	int err;
+
+	for (; (e = next_entry(e)); e++) {
+		if (*e & IND_DESTINATION) {
+			to = *e & PAGE_MASK;
+			continue;
+		}
+		if (to < kup_window.base || to >= kup_window.base + kup_window.size) {
+			kup_say(why, "what kexec has loaded is not in the window");
+			return -EINVAL;
+		}
+		if (!block || i == 1u << order) {
+			block = new_block(left, &order);
+			i = 0;
+			if (!block || fatal_signal_pending(current))
+				return block ? -EINTR : -ENOMEM;
+			cond_resched();
+		}
+		copy_page(page_to_virt(block + i), __va(*e & PAGE_MASK));
+		err = add_piece(to, page_to_phys(block + i));
+		if (err) {
+			kup_say(why, "memory is too scattered to keep the running kernel in it");
+			return err;
+		}
+		to += PAGE_SIZE;
+		i++;
+		left--;
+		kup_kept.pages++;
+	}
+	return 0;
+}
+
+static int keep(const struct kimage *image, char *why)
+{
+	u32 i;
+	int err;
+
+	kup_kept.piece = kvmalloc_array(KUP_MAX_PIECES, sizeof(*kup_kept.piece), GFP_KERNEL);
+	if (!kup_kept.piece)
+		return -ENOMEM;
+	err = copy_pages(image, why);
+	for (i = 0; i < kup_kept.nr && !err; i++) {
+		kup_kept.sum = kup_sum(__va(kup_kept.piece[i].from), kup_kept.piece[i].size, kup_kept.sum);
+		cond_resched();
+	}
+	kup_kept.entry = image->start;
+	return err;
+}
+
+/**
+ * kup_keep - copy what kexec has loaded, for the way back
+ */
+int kup_keep(struct kup_fallback *f)
+{
+	struct kimage **image = (void *)kup_symbol("kexec_image");
+	atomic_t *lock = (void *)kup_symbol("__kexec_lock");
+	int err;
+
+	lockdep_assert_held(&kup.lock);
+	if (!f->seconds)
+		return -EINVAL;
+	if (!image || !lock) {
+		kup_say(f->why, "this kernel lacks %s", image ? "__kexec_lock" : "kexec_image");
+		return -ENODEV;
+	}
+	kup_keep_forget();
+	/* Nobody loads or unloads meanwhile. */
+	if (atomic_cmpxchg_acquire(lock, 0, 1)) {
+		kup_say(f->why, "kexec is busy");
+		return -EBUSY;
+	}
+	if (*image) {
+		err = keep(*image, f->why);
+	} else {
+		kup_say(f->why, "kexec has nothing loaded");
+		err = -ENOENT;
+	}
+	atomic_set_release(lock, 0);
+	if (err) {
+		kup_keep_forget();
+		return err;
+	}
+	kup_kept.seconds = f->seconds;
+	f->pages = kup_kept.pages;
+	return 0;
+}
+
+void kup_keep_forget(void)
+{
+	struct page *page, *next;
+
+	list_for_each_entry_safe(page, next, &blocks, lru) {
+		unsigned int order = page_private(page);
+
+		list_del(&page->lru);
+		set_page_private(page, 0);
+		__free_pages(page, order);
+	}
+	kvfree(kup_kept.piece);
+	kup_kept = (struct kup_kept) {};
+}
