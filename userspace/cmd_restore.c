@@ -10,6 +10,9 @@
  *   4. COMMIT: the applications run for good
  *   5. the report; the images are removed
  *
+ * With a fallback armed, each step tells the module that there is progress; END comes when all threads stand at their last instruction;
+ * and what fails before is a reason to go back to the old kernel, which restores them once more.
+ *
  * Unhappy paths: before an ATTACH nothing of the handover is used up, and restore may be tried again. A tree that fails
  * after it is lost; the others go on. From 4 on it may be tried again as well: it goes on there.
  */
@@ -52,6 +55,13 @@ struct restoring {
 	bool attached;			/* from now on some of the handover is used up */
 	uint64_t resume_tsc;
 };
+
+/* What has begun is progress. */
+static int step(struct restoring *r, const char *name, struct kup_err *err)
+{
+	kup_device_fallback(r->dev, KUP_FALLBACK_ALIVE, NULL, NULL);
+	return kup_step_begin(&r->steps, name, err);
+}
 
 static uint64_t area_of_cmdline(void)
 {
@@ -118,7 +128,7 @@ static int read_store(struct restoring *r, struct kup_err *err)
 {
 	int ret;
 
-	ret = kup_step_begin(&r->steps, "unpack", err);
+	ret = step(r, "unpack", err);
 	if (ret)
 		return ret;
 	kup_remove_tree(KUP_IMAGES_DIR);
@@ -294,13 +304,15 @@ static int at_barrier(void *ctx, const char *action, struct kup_err *err)
 	int ret;
 
 	if (!strcmp(action, "post-restore")) {
-		ret = kup_step_begin(&r->steps, "attach", err);
+		ret = step(r, "attach", err);
 		if (!ret)
 			ret = kup_plan_each_task(r->plan, attach, &a);
-		return ret ? ret : kup_step_begin(&r->steps, "resume", err);
+		return ret ? ret : step(r, "resume", err);
 	}
 	rearm_timers(r->plan);
-	ret = kup_device_netlock(r->dev, false, err);
+	ret = kup_device_fallback(r->dev, KUP_FALLBACK_END, NULL, err);
+	if (!ret)
+		ret = kup_device_netlock(r->dev, false, err);
 	r->resume_tsc = kup_tsc();
 	remember(r);
 	return ret;
@@ -338,7 +350,7 @@ static int run_criu(struct restoring *r, const struct kup_criu *criu, struct kup
 		snprintf(j->images, sizeof(j->images), KUP_IMAGES_DIR "/%d", j->root);
 	}
 	kup_sysctl_lend(KUP_OVERCOMMIT, "1");
-	ret = kup_step_begin(&r->steps, "restore", err);
+	ret = step(r, "restore", err);
 	if (!ret)
 		ret = kup_criu_run_all(&run, err);
 	if (!ret)
@@ -354,8 +366,10 @@ static int report(struct restoring *r, struct kup_err *err)
 	struct kup_status st;
 	int ret;
 
-	if (!kup_device_status(r->dev, &st, NULL))
+	if (!kup_device_status(r->dev, &st, NULL)) {
+		kup_report_fallback(o, &st);
 		kup_report_drain(o, &st);
+	}
 	ret = kup_replace_file(KUP_REPORT_FILE, json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY));
 	if (r->opts->json)
 		printf("%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY));
@@ -422,6 +436,16 @@ static int go_on(struct restoring *r, struct kup_err *err)
 	return r->plan ? finish(r, 0, err) : -EBADMSG;
 }
 
+/* Comes back if there is no fallback armed. */
+static void fall_back(const struct restoring *r, const struct kup_err *err)
+{
+	char why[KUP_WHY_LEN];
+
+	snprintf(why, sizeof(why), "restore: %.140s", err->what);
+	sync();
+	kup_device_fallback(r->dev, KUP_FALLBACK_GO, why, NULL);
+}
+
 static int failed(const struct restoring *r, int ret, struct kup_err *err)
 {
 	if (!ret)
@@ -438,10 +462,12 @@ int cmd_restore(const struct kup_opts *opts, int argc, char **argv, struct kup_e
 	static const struct option options[] = {
 		{ "adopt", no_argument, NULL, 'a' },
 		{ "hold-drain", no_argument, NULL, 'h' },
+		{ "no-fallback", no_argument, NULL, 'n' },
 		{ "criu", required_argument, NULL, 'c' },
 		{ 0 }
 	};
 	struct restoring r = { .opts = opts };
+	bool fall = true;
 	bool only_adopt = false, hold = false;
 	struct kup_conf conf;
 	uint64_t area;
@@ -455,6 +481,8 @@ int cmd_restore(const struct kup_opts *opts, int argc, char **argv, struct kup_e
 			only_adopt = true;
 		else if (c == 'h')
 			hold = true;
+		else if (c == 'n')
+			fall = false;
 		else if (kup_conf_option(&conf, c, optarg))
 			ret = KUP_EXIT_USAGE;
 	}
@@ -486,7 +514,12 @@ int cmd_restore(const struct kup_opts *opts, int argc, char **argv, struct kup_e
 		if (!read_store(&r, NULL))
 			keep_pids_free(r.plan);
 	} else {
-		ret = failed(&r, r.resume_tsc ? go_on(&r, err) : restore(&r, &conf, hold, err), err);
+		if (!fall)
+			kup_device_fallback(r.dev, KUP_FALLBACK_DROP, NULL, NULL);
+		ret = r.resume_tsc ? go_on(&r, err) : restore(&r, &conf, hold, err);
+		if (ret)
+			fall_back(&r, err);
+		ret = failed(&r, ret, err);
 	}
 	json_object_put(r.plan);
 	close(r.dev);

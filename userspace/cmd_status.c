@@ -38,6 +38,9 @@ static struct json_object *module_to_json(const struct kup_status *st)
 	json_object_object_add(o, "state", json_object_new_string(kup_state_name(st->state)));
 	json_object_object_add(o, "stub", json_object_new_string(kup_stub_state_name(st->stub_state)));
 	json_object_object_add(o, "refused", *st->refused ? json_object_new_string(st->refused) : NULL);
+	json_object_object_add(o, "fallback", json_object_new_string(kup_fallback_name(st->fallback)));
+	json_object_object_add(o, "fallback_from", json_object_new_string(st->fallback_from));
+	json_object_object_add(o, "fallback_why", json_object_new_string(st->fallback_why));
 	json_object_object_add(o, "hook", json_object_new_string(st->hook));
 	json_object_object_add(o, "network_closed", json_object_new_boolean(st->flags & KUP_STATUS_NETLOCK));
 	json_object_object_add(o, "drain_held", json_object_new_boolean(st->flags & KUP_STATUS_HELD));
@@ -55,6 +58,23 @@ static void print_module(const struct kup_status *st)
 		printf("boot stub   %s\n", kup_stub_state_name(st->stub_state));
 	if (*st->refused)
 		printf("refused     %s\n", st->refused);
+	switch (st->fallback) {
+	case KUP_FALLBACK_NONE:
+		printf("fallback    none: %s\n", st->fallback_why);
+		break;
+	case KUP_FALLBACK_KEPT:
+		printf("fallback    kept, %llu pages: the next switch can come back to this kernel\n", (unsigned long long)st->kept_pages);
+		break;
+	case KUP_FALLBACK_ARMED:
+		printf("fallback    armed: a failure goes back to the old kernel\n");
+		break;
+	case KUP_FALLBACK_OVER:
+		printf("fallback    over: committed, the applications run here for good\n");
+		break;
+	case KUP_FALLBACK_FELL:
+		printf("fallback    running after a fallback from %s: %s\n", st->fallback_from, st->fallback_why);
+		break;
+	}
 	if (st->window_size)
 		printf("window      0x%llx-0x%llx, handover area 0x%llx\n", (unsigned long long)st->window_base,
 		       (unsigned long long)(st->window_base + st->window_size), (unsigned long long)st->area);

@@ -42,6 +42,23 @@ static int add(char ***list, size_t *nr, const char *value)
 	return more[(*nr)++] ? 0 : -ENOMEM;
 }
 
+static int on_or_off(bool *field, const char *value)
+{
+	*field = !strcmp(value, "on");
+	return *field || !strcmp(value, "off") ? 0 : -ERANGE;
+}
+
+static int seconds(unsigned int *field, const char *value)
+{
+	char *end;
+	long n = strtol(value, &end, 10);
+
+	if (end == value || *end || n < 1 || n > 3600)
+		return -ERANGE;
+	*field = n;
+	return 0;
+}
+
 int kup_conf_set(struct kup_conf *conf, const char *key, const char *value)
 {
 	if (!strcmp(key, "kernel"))
@@ -54,6 +71,14 @@ int kup_conf_set(struct kup_conf *conf, const char *key, const char *value)
 		return join(&conf->append, value);
 	if (!strcmp(key, "profile-off"))
 		return join(&conf->profile_off, value);
+	if (!strcmp(key, "fallback"))
+		return on_or_off(&conf->fallback, value);
+	if (!strcmp(key, "fallback-kernel"))
+		return replace(&conf->fallback_kernel, value);
+	if (!strcmp(key, "fallback-initrd"))
+		return replace(&conf->fallback_initrd, value);
+	if (!strcmp(key, "fallback-seconds"))
+		return seconds(&conf->fallback_seconds, value);
 	if (!strcmp(key, "on-alarm"))
 		return replace(&conf->on_alarm, value);
 	if (!strcmp(key, "policy"))
@@ -74,6 +99,8 @@ int kup_conf_option(struct kup_conf *conf, int option, const char *value)
 		return kup_conf_set(conf, "append", value);
 	case 'c':
 		return kup_conf_set(conf, "criu", value);
+	case 'F':
+		return kup_conf_set(conf, "fallback", "on");
 	case 'p':
 		return kup_conf_set(conf, "profile-off", value);
 	default:
@@ -118,7 +145,11 @@ static int read_one(const char *path, struct kup_conf *conf, struct kup_err *err
 		ret = kup_conf_set(conf, kup_trim(line), kup_trim(eq + 1));
 		if (ret == -EINVAL) {
 			kup_err_set(err, ret, "%s:%d: unknown key `%s`", path, nr, kup_trim(line));
-			kup_err_next(err, "known: target, kernel, initrd, append, criu, profile-off, policy, on-alarm");
+			kup_err_next(err, "known: target, kernel, initrd, append, criu, profile-off, policy, on-alarm, fallback, fallback-kernel, "
+				      "fallback-initrd, fallback-seconds");
+		} else if (ret == -ERANGE) {
+			kup_err_set(err, ret, "%s:%d: %s is not for `%s`", path, nr, kup_trim(eq + 1), kup_trim(line));
+			kup_err_next(err, "`on` or `off`; seconds are from 1 to 3600");
 		}
 	}
 	free(text);
@@ -158,6 +189,8 @@ void kup_conf_free(struct kup_conf *conf)
 	free(conf->initrd);
 	free(conf->append);
 	free(conf->criu);
+	free(conf->fallback_kernel);
+	free(conf->fallback_initrd);
 	free(conf->profile_off);
 	*conf = (struct kup_conf){ 0 };
 }

@@ -6,6 +6,7 @@
 #ifndef KUP_CONF_H
 #define KUP_CONF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "err.h"
@@ -22,6 +23,10 @@ struct kup_conf {
 	char **policies;	/* `NAME [KEY=VALUE...]` or `NAME off`, in their order */
 	size_t nr_policies;
 	char *on_alarm;		/* "report", or a command; NULL is the first */
+	bool fallback;		/* keep the running kernel, to come back to if the new one fails */
+	char *fallback_kernel;	/* its image, if it is not where the running kernel's is as a rule */
+	char *fallback_initrd;
+	unsigned int fallback_seconds;	/* without progress; 0: the default */
 	char *profile_off;	/* items of the boot profile not to use, joined by blanks */
 };
 
@@ -40,7 +45,8 @@ void kup_conf_free(struct kup_conf *conf);
 	{ "initrd", required_argument, NULL, 'i' },			\
 	{ "append", required_argument, NULL, 'a' },			\
 	{ "profile-off", required_argument, NULL, 'p' },		\
-	{ "criu", required_argument, NULL, 'c' }
+	{ "criu", required_argument, NULL, 'c' },			\
+	{ "fallback", no_argument, NULL, 'F' }
 
 /**
  * kup_conf_option - take one of KUP_CONF_OPTIONS
@@ -60,7 +66,7 @@ int kup_conf_targets(struct kup_conf *conf, char *const *names, size_t nr);
 /**
  * kup_conf_set - what a line or a command line option sets
  *
- * Return: 0, -EINVAL for an unknown key, -ENOMEM.
+ * Return: 0, -EINVAL for an unknown key, -ERANGE for a value that it does not take, -ENOMEM.
  */
 int kup_conf_set(struct kup_conf *conf, const char *key, const char *value);
 

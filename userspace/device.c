@@ -130,9 +130,37 @@ int kup_device_drain(int dev, uint32_t flags, struct kup_err *err)
 	return simple(dev, KUP_IOC_DRAIN, flags, 0, "drain", err);
 }
 
+int kup_device_keep(int dev, unsigned int seconds, struct kup_err *err)
+{
+	struct kup_fallback f = { .size = sizeof(f), .op = KUP_FALLBACK_KEEP, .seconds = seconds };
+	int ret = call(dev, KUP_IOC_FALLBACK, &f, f.why, "keeping the running kernel", err);
+
+	if (ret == -ENOMEM)
+		kup_err_next(err, "free memory, use a smaller initrd, or switch without a fallback");
+	return ret;
+}
+
+int kup_device_fallback(int dev, enum kup_fallback_op op, const char *why, struct kup_err *err)
+{
+	struct kup_fallback f = { .size = sizeof(f), .op = op };
+
+	snprintf(f.why, sizeof(f.why), "%s", why ?: "");
+	return call(dev, KUP_IOC_FALLBACK, &f, f.why, "fallback", err);
+}
+
 int kup_device_netlock(int dev, bool on, struct kup_err *err)
 {
 	return simple(dev, KUP_IOC_NETLOCK, 0, on, on ? "closing the network" : "opening the network", err);
+}
+
+const char *kup_fallback_name(uint32_t fallback)
+{
+	static const char *const names[] = {
+		[KUP_FALLBACK_NONE] = "none", [KUP_FALLBACK_KEPT] = "kept", [KUP_FALLBACK_ARMED] = "armed",
+		[KUP_FALLBACK_OVER] = "over", [KUP_FALLBACK_FELL] = "fell",
+	};
+
+	return fallback < sizeof(names) / sizeof(names[0]) ? names[fallback] : "unknown";
 }
 
 const char *kup_state_name(uint32_t state)

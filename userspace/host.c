@@ -16,6 +16,7 @@
 #include <json-c/json.h>
 
 #include "device.h"
+#include "fallback.h"
 #include "host.h"
 #include "image/image.h"
 #include "json.h"
@@ -108,6 +109,7 @@ static void look_kernel(struct kup_host *h, const struct kup_conf *conf)
 {
 	const struct kup_image_info *info;
 	struct json_object *prepared;
+	struct kup_kernel own = { 0 };
 	struct stat st;
 	struct kup_err e;
 
@@ -126,6 +128,9 @@ static void look_kernel(struct kup_host *h, const struct kup_conf *conf)
 		json_object_put(prepared);
 		return;
 	}
+	if (conf->fallback && kup_fallback_find(conf, &own, &e))
+		refuse_err(h, "fallback", &e);
+	kup_kernel_free(&own);
 	if (kup_image_open(h->kernel.vmlinuz, &h->img, &e)) {
 		h->img = NULL;
 		refuse_err(h, "new kernel", &e);

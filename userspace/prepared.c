@@ -4,6 +4,7 @@
  *   2. PREPARE: the module takes the window, sized for kernel, initrd and kexec's own segments, and the area behind it
  *   3. write the patched image into a memfd, moved into the window
  *   4. kexec loads it
+ *      With --fallback 3 and 4 are done before, and first, for the running kernel, of which the module then keeps a copy
  *   5. CRIU learns what this kernel can (it keeps that in /run/criu.kdat), so that it need not in the blackout
  *
  * Unhappy path: whatever fails, kexec's image is unloaded and ABORT gives window and area back.
@@ -21,6 +22,7 @@
 
 #include "criu.h"
 #include "device.h"
+#include "fallback.h"
 #include "image/image.h"
 #include "json.h"
 #include "kexec.h"
@@ -63,9 +65,10 @@ static char *make_key(const struct kup_conf *conf, const struct kup_kernel *k, u
 			return NULL;
 		}
 	*initrd_size = st[1].st_size;
-	if (asprintf(&key, "%s %lld %lld.%ld %s %lld %lld.%ld %s/%s", k->vmlinuz, (long long)st[0].st_size,
+	if (asprintf(&key, "%s %lld %lld.%ld %s %lld %lld.%ld %s/%s/%d %s %s %u", k->vmlinuz, (long long)st[0].st_size,
 		     (long long)st[0].st_mtim.tv_sec, st[0].st_mtim.tv_nsec, k->initrd, (long long)st[1].st_size,
-		     (long long)st[1].st_mtim.tv_sec, st[1].st_mtim.tv_nsec, conf->append ?: "", conf->profile_off ?: "") < 0)
+		     (long long)st[1].st_mtim.tv_sec, st[1].st_mtim.tv_nsec, conf->append ?: "", conf->profile_off ?: "", conf->fallback,
+		     conf->fallback_kernel ?: "", conf->fallback_initrd ?: "", conf->fallback_seconds) < 0)
 		return NULL;
 	return key;
 }
@@ -117,9 +120,10 @@ static int load(const struct kup_kernel *k, struct kup_image *img, const struct 
 }
 
 /* The command line, and the profile that fits it and this machine. */
-static char *arguments(const struct kup_conf *conf, uint64_t area, uint32_t tsc_khz, struct kup_profile *profile, struct kup_err *err)
+static char *arguments(const struct kup_conf *conf, const char *append, uint64_t area, uint32_t tsc_khz, struct kup_profile *profile,
+		       struct kup_err *err)
 {
-	char *cmdline = kup_kexec_cmdline(conf->append, err);
+	char *cmdline = kup_kexec_cmdline(append, err);
 	char *clocksource = kup_slurp("/sys/devices/system/clocksource/clocksource0/current_clocksource", NULL);
 	char *fips = kup_slurp("/proc/sys/crypto/fips_enabled", NULL);
 	const struct kup_profile_facts facts = {
@@ -138,6 +142,30 @@ static char *arguments(const struct kup_conf *conf, uint64_t area, uint32_t tsc_
 	return cmdline;
 }
 
+/* What the module keeps is what kexec would jump to. */
+static int keep(int dev, const struct kup_conf *conf, const struct kup_fallback_kernel *fb, const struct kup_prepare *p, uint32_t tsc_khz,
+		struct kup_steps *steps, struct kup_err *err)
+{
+	char *words = kup_fallback_words(), *cmdline;
+	struct kup_profile profile;
+	int ret;
+
+	ret = kup_step_begin(steps, "keep", err);
+	if (ret)
+		goto out;
+	cmdline = arguments(conf, words, p->area, tsc_khz, &profile, err);
+	ret = !cmdline ? -EINVAL : load(&fb->kernel, fb->img, p, cmdline, !kup_profile_has(&profile, "integrity"), steps, err);
+	if (!ret)
+		ret = kup_step_begin(steps, "keep", err);
+	if (!ret)
+		ret = kup_device_keep(dev, conf->fallback_seconds ?: KUP_FALLBACK_SECONDS, err);
+	kup_kexec_unload();
+	free(cmdline);
+out:
+	free(words);
+	return ret;
+}
+
 static void remember(struct json_object *o, const char *key, const char *value)
 {
 	json_object_object_add(o, key, json_object_new_string(value ?: ""));
@@ -147,6 +175,7 @@ int kup_prepare(int dev, const struct kup_conf *conf, const struct kup_kernel *k
 		struct kup_steps *steps, struct json_object **result, struct kup_err *err)
 {
 	struct kup_prepare p = { .window_limit = KUP_KEXEC_LIMIT };
+	struct kup_fallback_kernel fb = { 0 };
 	struct kup_image *opened = NULL;
 	const struct kup_image_info *info;
 	struct kup_profile profile;
@@ -189,15 +218,24 @@ int kup_prepare(int dev, const struct kup_conf *conf, const struct kup_kernel *k
 		img = opened;
 	}
 	info = kup_image_info(img);
+	ret = kup_fallback_open(conf, &fb, err);
+	if (ret)
+		goto out_image;
 
 	ret = kup_step_begin(steps, "window", err);
 	if (ret)
 		goto out_image;
 	p.window_size = kup_window_size(info->load_start, info->load_end, initrd_size);
+	if (p.window_size < fb.window_size)
+		p.window_size = fb.window_size;
 	ret = kup_device_prepare(dev, &p, err);
 	if (ret)
 		goto out_image;
-	cmdline = arguments(conf, p.area, st.tsc_khz, &profile, err);
+	ret = fb.img ? keep(dev, conf, &fb, &p, st.tsc_khz, steps, err) : 0;
+	if (ret)
+		goto err_abort;
+	kup_fallback_close(&fb);
+	cmdline = arguments(conf, conf->append, p.area, st.tsc_khz, &profile, err);
 	ret = cmdline ? load(kernel, img, &p, cmdline, !kup_profile_has(&profile, "integrity"), steps, err) : -EINVAL;
 	if (ret)
 		goto err_abort;
@@ -233,6 +271,7 @@ err_abort:
 	kup_unprepare();
 	kup_device_abort(dev, NULL);
 out_image:
+	kup_fallback_close(&fb);
 	free(cmdline);
 	if (opened)
 		kup_image_close(opened);

@@ -105,11 +105,27 @@ int kup_report_drain(struct json_object *report, const struct kup_status *st)
 	return st->state == KUP_STATE_IDLE && !st->unbound_pages;
 }
 
+void kup_report_fallback(struct json_object *report, const struct kup_status *st)
+{
+	struct json_object *o = json_object_new_object();
+
+	if (st->fallback != KUP_FALLBACK_FELL) {
+		json_object_put(o);
+		return;
+	}
+	json_object_object_add(o, "from", json_object_new_string(st->fallback_from));
+	json_object_object_add(o, "why", json_object_new_string(st->fallback_why));
+	json_object_object_add(report, "fallback", o);
+	json_object_object_add(report, "to", json_object_get(json_object_object_get(report, "from")));
+}
+
 void kup_report_print(struct json_object *r)
 {
-	struct json_object *steps = json_object_object_get(r, "steps");
+	struct json_object *steps = json_object_object_get(r, "steps"), *fallback = json_object_object_get(r, "fallback");
 	size_t i;
 
+	if (fallback)
+		printf("fallback    from %s: %s\n", kup_json_text(fallback, "from"), kup_json_text(fallback, "why"));
 	printf("from        %s\nto          %s\n", kup_json_text(r, "from"), kup_json_text(r, "to"));
 	for (i = 0; i < json_object_array_length(steps); i++) {
 		struct json_object *o = json_object_array_get_idx(steps, i);

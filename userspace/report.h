@@ -32,6 +32,11 @@ struct json_object *kup_report_new(struct json_object *plan, const struct kup_ad
  */
 int kup_report_drain(struct json_object *report, const struct kup_status *st);
 
+/**
+ * kup_report_fallback - if this boot was one, the switch ended here and not where the plan says
+ */
+void kup_report_fallback(struct json_object *report, const struct kup_status *st);
+
 void kup_report_print(struct json_object *report);
 
 #endif

@@ -11,6 +11,7 @@ const struct kup_step_info kup_step_list[] = {
 	{ "check", "switch", "look for what cannot be kept", false },
 	{ "image", "switch", "unpack the new kernel and find its symbols", false },
 	{ "window", "switch", "clear the memory that it will be loaded to", false },
+	{ "keep", "switch", "with --fallback: load and keep the running kernel, to come back to", false },
 	{ "patch", "switch", "put the boot stub into it", false },
 	{ "load", "switch", "load it by kexec", false },
 	{ "warm-criu", "switch", "let CRIU probe this kernel", false },
