@@ -6,13 +6,11 @@
 #
 #   in the switch     the old kernel goes on, and nobody helps
 #   in the restore    the new kernel goes on, with `kup-ppp restore` called again
-#
-# After `attach` and before `resume` a tree that fails is lost: these wait for the way back to the old kernel.
+#   from `attach` to `resume`, when a tree that fails is lost: with --fallback, the old kernel goes on, and nobody helps
 . "$(dirname "$0")/lib.sh"
 
 patterns=("$@")
 [ ${#patterns[@]} -gt 0 ] || patterns=('*')
-lost='after:attach:*|before:resume:*|after:restore:*'
 make -s -C "$top" command >&2
 tmp=$(mktemp -d "$build/faults.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
@@ -22,38 +20,47 @@ faults()
 {
 	"$build/kup-ppp" --json faults | jq -r --arg verb "$1" '.[] | select(.verb == $verb).fault' | while read -r f; do
 		for p in "${patterns[@]}"; do
-			# shellcheck disable=SC2053,SC2254
-			if [[ $f == $p ]]; then
-				eval "case \$f in $lost) ;; *) echo \"\$f\" ;; esac"
-				break
-			fi
+			# shellcheck disable=SC2053
+			[[ $f != $p ]] || { echo "$f"; break; }
 		done
 	done
 }
+is_lost() { [[ $1 == after:attach:* || $1 == before:resume:* ]]; }
 
-# live NAME FROM TO FAULT...: one life
+# live NAME SCENARIO FROM TO FAULT...: one life
 live()
 {
-	local name=$1 from=$2 to=$3 args=() f
-	shift 3
-	for f in "$@"; do args+=(--fault "$f"); done
-	"$top/ci/scenario" --scenario memcached --from "$from" --to "$(printf "$to%.0s," "$@" | sed 's/,$//')" --size 16 --limit 1800 --quiet \
+	local name=$1 scenario=$2 from=$3 to=$4 args=() f
+	shift 4
+	for f in "$@"; do
+		args+=(--fault "$f")
+		case $scenario:$f in
+		*/fallback:*:kill) args+=(--fall "fault=no progress") ;;
+		*/fallback:*) args+=(--fall "fault=restore: ") ;;
+		esac
+	done
+	[[ $scenario != */fallback ]] || args+=(--fallback)
+	"$top/ci/scenario" --scenario "$scenario" --from "$from" --to "$(printf "$to%.0s," "$@" | sed 's/,$//')" --size 16 --limit 1800 --quiet \
 		--json "$tmp/$name.json" "${args[@]}" >/dev/null 2>"$tmp/$name.log" || { sed 's/^/# /' "$tmp/$name.log" >&2; touch "$tmp/failed"; }
 }
 
 mapfile -t old < <(faults switch)
-mapfile -t new < <(faults restore)
-[ ${#old[@]} -gt 0 ] || [ ${#new[@]} -gt 0 ] || die "no fault fits ${patterns[*]}: kup-ppp faults"
-for ((i = 0; i < ${#old[@]}; i += 40)); do live "old-$i" 6.1 6.12 "${old[@]:i:40}"; done
-for ((i = 0; i < ${#new[@]}; i += 40)); do live "new-$i" 6.12 6.12 "${new[@]:i:40}"; done
+new=() lost=()
+for f in $(faults restore); do
+	if is_lost "$f"; then lost+=("$f"); else new+=("$f"); fi
+done
+[ $((${#old[@]} + ${#new[@]} + ${#lost[@]})) -gt 0 ] || die "no fault fits ${patterns[*]}: kup-ppp faults"
+for ((i = 0; i < ${#old[@]}; i += 40)); do live "old-$i" memcached 6.1 6.12 "${old[@]:i:40}"; done
+for ((i = 0; i < ${#new[@]}; i += 40)); do live "new-$i" memcached 6.12 6.12 "${new[@]:i:40}"; done
+for ((i = 0; i < ${#lost[@]}; i += 40)); do live "lost-$i" "$top/ci/tests/fallback" 6.12 6.1 "${lost[@]:i:40}"; done
 
-jq -s --args '
+cat "$tmp"/*.json | jq -s '
 	[.[] | . as $life | .switches | to_entries[] | .value + {last: (.key == ($life.switches | length - 1)), life: $life.ok}] as $switches |
 	[$ARGS.positional[] | . as $fault | ([$switches[] | select(.fault == $fault)] | .[0]) as $s |
 	 {fault: $fault, result: (if $s and ($s.life or ($s.last | not)) and $s.gap_ms then "ok" else "failed" end),
-	  kernel: (if $s.blackout_ms? then $s.to else $s.from? end), status: $s.status?, gap_ms: $s.gap_ms?, said: ($s.said? // "" | split("\n") | map(select(test("kup-ppp: "))) | .[0])}] |
-	{faults: length, ok: map(select(.result == "ok")) | length, cells: .}' "$tmp"/*.json --args "${old[@]}" "${new[@]}" >"$build/faults.json"
-jq -r '.cells[] | [.fault, .result, .kernel // "-", .status // "-", .gap_ms // "-", .said // ""] | @tsv' "$build/faults.json" |
+	  kernel: (if $s.blackout_ms? and ($s.report.fallback? | not) then $s.to else $s.from? end), exit: $s.exit?, gap_ms: $s.gap_ms?, said: ($s.said? // "" | split("\n") | map(select(test("kup-ppp: "))) | .[0])}] |
+	{faults: length, ok: map(select(.result == "ok")) | length, cells: .}' --args "${old[@]}" "${new[@]}" "${lost[@]}" >"$build/faults.json"
+jq -r '.cells[] | [.fault, .result, .kernel // "-", .exit // "-", .gap_ms // "-", .said // ""] | @tsv' "$build/faults.json" |
 	awk -F'\t' '{ printf "%-26s %-7s %-30s %4s %9s  %.100s\n", $1, $2, $3, $4, $5, $6 }'
 jq -r '"\(.ok) of \(.faults) faults: the application served on, every byte as it was; build/faults.json"' "$build/faults.json"
 json_holds "$build/faults.json" '.faults > 0 and .ok == .faults' && [ ! -e "$tmp/failed" ]

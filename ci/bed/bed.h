@@ -33,7 +33,11 @@ struct options {
 	const char *stay[MAX_EACH];	/* the switch must end in the old kernel, saying this; empty: it must not */
 	const char *lose[MAX_EACH];	/* the switch must arrive, and the restore there refuse, saying this; empty: it must not */
 	const char *fault[MAX_EACH];	/* KUP_FAULT of the switch, or of the restore in the new kernel; empty: none */
-	int nr_switch_args, nr_stay, nr_lose, nr_fault;
+	/* FAULT=TEXT: the new kernel has kup_bed.fault=FAULT and must fall back for a reason that has TEXT; empty: it must not */
+	const char *fall[MAX_EACH];
+	int nr_switch_args, nr_stay, nr_lose, nr_fault, nr_fall;
+	bool fallback;		/* the old kernel is kept */
+	const char *dead;	/* the last switch must end in a panic that says this, and nothing after it */
 	const char *hook;	/* of the new kernel, in place of the default */
 	bool hold_drain;	/* the new kernel binds on faults only, until told otherwise */
 	bool verify_last;	/* not after every switch */
@@ -64,6 +68,9 @@ struct bed {
 	int64_t begin, deadline;	/* monotonic ns */
 	struct json_object *result;
 	unsigned int splats;
+	const char *deadly;	/* a panic that says this is no fault */
+	bool dying, dead;	/* it came; and the kernel has stopped */
+	unsigned int panics, boots;	/* such panics, and kernels that began */
 	char pids[256];		/* to keep, with blanks */
 	int nr_switch;		/* of the last one that was begun, from 1 */
 
@@ -135,6 +142,9 @@ struct json_object *switch_loses(const char *version, int nr);
 bool switch_shall_lose(int nr);
 struct json_object *switch_faults(const char *version, int nr);
 bool switch_shall_fault(int nr);	/* on the old side */
+struct json_object *switch_falls(const char *version, int nr);
+bool switch_shall_fall(int nr);
+struct json_object *switch_dies(const char *version, int nr);
 struct json_object *switch_plain(const char *version, int nr);
 void switch_drained(struct json_object *o);	/* waits until nothing is unbound, and adds what that took */
 

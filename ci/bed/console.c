@@ -37,6 +37,19 @@ void console_line(char *line)
 {
 	fprintf(bed.log, "%10.3f %s\n", (now_ns() - bed.begin) / 1e9, line);
 	snprintf(tail[tail_at++ % TAIL], sizeof(tail[0]), "%s", line);
+	if (strstr(line, "Linux version ")) {
+		bed.dying = false;
+		bed.boots++;
+	}
+	if (bed.deadly && strstr(line, "Kernel panic - not syncing: ") && strstr(line, bed.deadly)) {
+		if (strstr(line, "---[ end"))
+			bed.dead = true;
+		else
+			bed.panics++;
+		bed.dying = true;
+	}
+	if (bed.dying)
+		return;
 	if (!any_of(line, bad, sizeof(bad) / sizeof(*bad)) || any_of(line, harmless, sizeof(harmless) / sizeof(*harmless)))
 		return;
 	if (bed.splats++ < 10) {

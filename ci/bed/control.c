@@ -78,7 +78,7 @@ static bool is_ready(void)
 
 static bool is_over(void)
 {
-	return bed.exited || bed.ready;
+	return bed.exited || bed.ready || bed.dead;
 }
 
 void guest_await(unsigned int seconds)

@@ -136,7 +136,7 @@ static void each(const char **list, int *nr)
 
 static void options(int argc, char **argv)
 {
-	enum { SCENARIO = 256, IMAGES, RUN, BUSYBOX, KERNEL, MEM, CPUS, NODES, SIZE, CPU, APPEND, SWITCH_ARGS, STAY, LOSE, FAULT, PLAIN, END, HOLD_DRAIN, HOOK, ICOUNT, VERIFY_LAST,
+	enum { SCENARIO = 256, IMAGES, RUN, BUSYBOX, KERNEL, MEM, CPUS, NODES, SIZE, CPU, APPEND, SWITCH_ARGS, STAY, LOSE, FAULT, FALL, FALLBACK, DEAD, PLAIN, END, HOLD_DRAIN, HOOK, ICOUNT, VERIFY_LAST,
 	       TABLE, QUIET, JSON, NAME, LIMIT };
 	static const struct option all[] = {
 		{ "scenario", 1, NULL, SCENARIO }, { "images", 1, NULL, IMAGES },   { "run", 1, NULL, RUN },
@@ -144,6 +144,7 @@ static void options(int argc, char **argv)
 		{ "cpus", 1, NULL, CPUS }, { "nodes", 1, NULL, NODES },	   { "size", 1, NULL, SIZE },	    { "cpu", 1, NULL, CPU },
 		{ "append", 1, NULL, APPEND },	   { "switch-args", 1, NULL, SWITCH_ARGS },
 		{ "stay", 1, NULL, STAY },	   { "lose", 1, NULL, LOSE },	    { "fault", 1, NULL, FAULT },	    { "hold-drain", 0, NULL, HOLD_DRAIN },
+		{ "fall", 1, NULL, FALL },	   { "fallback", 0, NULL, FALLBACK }, { "dead", 1, NULL, DEAD },
 		{ "hook", 1, NULL, HOOK },
 		{ "verify-last", 0, NULL, VERIFY_LAST }, { "icount", 0, NULL, ICOUNT },
 		{ "plain", 0, NULL, PLAIN },	   { "end", 0, NULL, END },	    { "table", 0, NULL, TABLE },
@@ -174,6 +175,9 @@ static void options(int argc, char **argv)
 		case VERIFY_LAST: o->verify_last = true; break;
 		case LOSE: each(o->lose, &o->nr_lose); break;
 		case FAULT: each(o->fault, &o->nr_fault); break;
+		case FALL: each(o->fall, &o->nr_fall); break;
+		case FALLBACK: o->fallback = true; break;
+		case DEAD: o->dead = optarg; break;
 		case PLAIN: o->plain = true; break;
 		case END: o->end = true; break;
 		case ICOUNT: o->icount = true; break;
@@ -314,6 +318,11 @@ int main(int argc, char **argv)
 		bool anew = bed.o.plain || switch_shall_lose(i - 1), stays = switch_shall_stay(i - 1), faults = switch_shall_fault(i - 1);
 		struct json_object *o;
 
+		if (bed.o.dead && i == bed.o.nr_kernels - 1) {
+			json_object_array_add(list, switch_dies(bed.o.kernel[i], i - 1));
+			client_stop();
+			finish(!bed.splats);
+		}
 		if (anew) {
 			client_stop();	/* before: the new kernel resets its connections as soon as it sends again, and it would end by itself */
 			o = bed.o.plain ? switch_plain(bed.o.kernel[i], i - 1) : switch_loses(bed.o.kernel[i], i - 1);
@@ -323,6 +332,8 @@ int main(int argc, char **argv)
 			o = switch_stays(bed.o.kernel[i], i - 1);
 		} else if (faults) {
 			o = switch_faults(bed.o.kernel[i], i - 1);
+		} else if (switch_shall_fall(i - 1)) {
+			o = switch_falls(bed.o.kernel[i], i - 1);
 		} else {
 			o = switch_to(bed.o.kernel[i], i - 1);
 			phase("arrive", bed.o.limit, o);

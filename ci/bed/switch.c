@@ -26,6 +26,10 @@ static void fetch(const char *version)
 {
 	guest_must(120, "rm -f /boot/*; for f in vmlinuz initrd; do wget -q -O /boot/$f-%s http://" HOST_IP ":" HTTP_PORT
 		   "/%s/$f || exit 1; done", version, version);
+	/* And what runs, where a system has it as a rule. */
+	if (bed.o.fallback)
+		guest_must(120, "u=http://" HOST_IP ":" HTTP_PORT "/%s; wget -q -O /boot/vmlinuz-%s $u/vmlinuz && "
+			   "wget -q -O /boot/initrd.img-%s $u/initrd", bed.release, bed.release, bed.release);
 }
 
 static void arrived(const char *version)
@@ -43,12 +47,13 @@ static const char *of(const char *const *list, int nr_list, int nr)
 /* Of the switch that is under way. What init does not know of its command line stands in its environment, and the restore's. */
 static const char *arguments(const char *version)
 {
-	const char *fault = of(bed.o.fault, bed.o.nr_fault, bed.nr_switch - 1);
+	const char *fault = of(bed.o.fault, bed.o.nr_fault, bed.nr_switch - 1), *fall = of(bed.o.fall, bed.o.nr_fall, bed.nr_switch - 1);
 	static char text[512];
 
-	snprintf(text, sizeof(text), "--kernel /boot/vmlinuz-%s --initrd /boot/initrd-%s%s%s%s%s%s", version, version,
+	snprintf(text, sizeof(text), "--kernel /boot/vmlinuz-%s --initrd /boot/initrd-%s%s%s%s%s%s%s%s%.*s", version, version,
 		 bed.o.hold_drain ? " --append kup_bed.hold_drain" : "", bed.o.hook ? " --append kup_bed.hook=" : "", bed.o.hook ?: "",
-		 bed.o.nr_fault ? " --append KUP_FAULT=" : "", fault);
+		 bed.o.nr_fault ? " --append KUP_FAULT=" : "", fault, bed.o.fallback ? " --fallback" : "",
+		 *fall ? " --append kup_bed.fault=" : "", (int)strcspn(fall, "="), fall);
 	return text;
 }
 
@@ -137,7 +142,7 @@ static void restore_again(struct json_object *o, const char *fault)
 	if (!bed.restore && !strstr(bed.out_text, "as asked for") && !strstr(bed.out_text, "Killed"))
 		bed_fail("the fault %s did not strike:\n%s", fault, bed.out_text);
 	json_object_object_add(o, "fault", json_object_new_string(fault));
-	json_object_object_add(o, "status", json_object_new_int(bed.restore));
+	json_object_object_add(o, "exit", json_object_new_int(bed.restore));
 	json_object_object_add(o, "said", json_object_new_string(bed.out_text));
 	if (bed.restore)
 		guest_must(120, "KUP_FAULT= kup-ppp restore");
@@ -225,7 +230,7 @@ struct json_object *switch_faults(const char *version, int nr)
 	if (status <= 0)
 		bed_fail("the switch ended with %d, in spite of the fault %s", status, fault);
 	json_object_object_add(o, "fault", json_object_new_string(fault));
-	json_object_object_add(o, "status", json_object_new_int(status));
+	json_object_object_add(o, "exit", json_object_new_int(status));
 	json_object_object_add(o, "said", json_object_new_string(bed.out_text));
 	/* Of a command that was killed the guard is left, which holds the lock while it is at work. */
 	guest_must(60, "while ps | grep -q '[k]up-ppp abort\\|[k]up-guard'; do sleep 0.1; done; kup-ppp --json status; "
@@ -255,6 +260,84 @@ struct json_object *switch_loses(const char *version, int nr)
 			 of(bed.o.lose, bed.o.nr_lose, nr), bed.out_text);
 	json_object_object_add(o, "restore", json_object_new_int(bed.restore));
 	json_object_object_add(o, "said", json_object_new_string(bed.out_text));
+	return o;
+}
+
+bool switch_shall_fall(int nr)
+{
+	return *of(bed.o.fall, bed.o.nr_fall, nr);
+}
+
+/* The new kernel fails, and the old one restores the application: its report and its status say so. */
+struct json_object *switch_falls(const char *version, int nr)
+{
+	struct json_object *o = begin(version, nr), *report, *v;
+	const char *why = strchr(of(bed.o.fall, bed.o.nr_fall, nr), '='), *fault = of(bed.o.fault, bed.o.nr_fault, nr);
+	char old[sizeof(bed.release)];
+
+	why = why ? why + 1 : "";
+	strcpy(old, bed.release);
+	prepare(version);
+	client_do("hold", 30);
+	bed.deadly = why;
+	bed.panics = 0;
+	if (do_switch(version, nr, o) != -1 || !bed.ready)
+		bed_fail("the kernel should have fallen back, but the switch ended, or the kernel stopped");
+	/* A restore that was killed tells nobody: that kernel takes itself for ready, until the time without progress is over. */
+	if (*fault && !strcmp(bed.release, version) && strcmp(version, old)) {
+		bed.ready = false;
+		guest_await(60);
+	}
+	arrived(old);
+	bed.deadly = NULL;
+	if (bed.restore || bed.panics != 1)
+		bed_fail("%u panics that say '%s'; the restore after it ended with %d:\n%s", bed.panics, why, bed.restore, bed.out_text);
+	client_result(o);
+	if (*fault)
+		json_object_object_add(o, "fault", json_object_new_string(fault));
+	if (guest_run(30, "cat /run/kup-ppp/report.json") || !(report = guest_json()) ||
+	    !json_object_object_get_ex(report, "fallback", &v))
+		bed_fail("the report does not tell of a fallback:\n%s", bed.out_text);
+	json_object_object_add(o, "report", report);
+	summarize(o, report);
+	guest_must(30, "kup-ppp status");
+	if (!strstr(bed.out_text, "running after a fallback from ") || !strstr(bed.out_text, why))
+		bed_fail("the status does not tell of a fallback because of '%s':\n%s", why, bed.out_text);
+	bed_say("fell back to %s: %s", bed.release, json_object_to_json_string(v));
+	return o;
+}
+
+static bool is_dead(void)
+{
+	return bed.dead;
+}
+
+static bool never(void)
+{
+	return false;
+}
+
+/* There is a panic without a way back: maybe after the new kernel has arrived, maybe it never does. */
+struct json_object *switch_dies(const char *version, int nr)
+{
+	struct json_object *o = begin(version, nr);
+
+	prepare(version);
+	bed.deadly = bed.o.dead;
+	bed.panics = bed.boots = 0;
+	if (do_switch(version, nr, o) != -1)
+		bed_fail("kup-ppp switch ended instead of switching");
+	if (bed.ready) {
+		arrived(version);
+		guest_must(30, "kup-ppp status");
+		json_object_object_add(o, "said", json_object_new_string(bed.out_text));
+		guest_run(10, "echo c >/proc/sysrq-trigger; sleep 10");
+	}
+	if (!bed_wait(is_dead, 60))
+		bed_fail("no kernel stopped by a panic that says '%s'", bed.o.dead);
+	bed_wait(never, 10);
+	json_object_object_add(o, "panics", json_object_new_int(bed.panics));
+	json_object_object_add(o, "boots", json_object_new_int(bed.boots));
 	return o;
 }
 

@@ -4,7 +4,8 @@
  *
  * First kernel: mounts, modules, network, then commands from the control line.
  * A kernel that was switched to (kup_ppp.area= on its command line): the module adopts the handover before there is a
- * network, so that no segment reaches this kernel while the sockets are not back; then network, restore, commands.
+ * network, so that no segment reaches this kernel while the sockets are not back; then the scenario's `adopted`, if it has one,
+ * network, restore, commands.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -41,6 +42,8 @@ int main(void)
 		/* Once more, before the network is there: without the memory, this kernel would reset the clients' connections. */
 		if (!restore)
 			restore = agent_run(0, "kup-ppp restore --adopt || KUP_FAULT= kup-ppp restore --adopt");
+		if (!access("/scenario/adopted", X_OK))
+			agent_run(0, "cd /scenario; ./adopted");
 		network_up();
 		if (!restore)
 			restore = agent_run(0, cmdline_has("kup_bed.hold_drain") ? "kup-ppp restore --hold-drain" :
