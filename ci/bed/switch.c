@@ -232,8 +232,8 @@ struct json_object *switch_faults(const char *version, int nr)
 	json_object_object_add(o, "fault", json_object_new_string(fault));
 	json_object_object_add(o, "exit", json_object_new_int(status));
 	json_object_object_add(o, "said", json_object_new_string(bed.out_text));
-	/* Of a command that was killed the guard is left, which holds the lock while it is at work. */
-	guest_must(60, "while ps | grep -q '[k]up-ppp abort\\|[k]up-guard'; do sleep 0.1; done; kup-ppp --json status; "
+	/* Of a command that was killed the guard is left: a `kup-ppp switch` as well until it becomes an `abort`. */
+	guest_must(60, "while ps | grep -q '[k]up-ppp \\(switch\\|abort\\)'; do sleep 0.1; done; kup-ppp --json status; "
 		   "[ ! -e /run/kup-ppp/switch.json ]");
 	client_result(o);
 	return o;

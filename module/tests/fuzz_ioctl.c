@@ -47,7 +47,8 @@
 
 #define COMMANDS(C) \
 	C(STATUS, kup_status) C(SCAN, kup_scan) C(PREPARE, kup_prepare) C(PRESERVE, kup_preserve) C(SEAL, kup_seal) C(ABORT, kup_simple) \
-	C(ADOPT, kup_adopt) C(ATTACH, kup_attach) C(COMMIT, kup_simple) C(DRAIN, kup_simple) C(NETLOCK, kup_simple)
+	C(ADOPT, kup_adopt) C(ATTACH, kup_attach) C(COMMIT, kup_simple) C(DRAIN, kup_simple) C(NETLOCK, kup_simple) \
+	C(FALLBACK, kup_fallback)
 #define ENTRY(name, type) { #name, KUP_IOC_##name, sizeof(struct type) },
 static const struct command {
 	const char *name;
@@ -55,7 +56,7 @@ static const struct command {
 	size_t size;
 } commands[] = { COMMANDS(ENTRY) };
 #define NR_COMMANDS	(sizeof(commands) / sizeof(*commands))
-enum { STATUS, SCAN, PREPARE, PRESERVE, SEAL, ABORT, ADOPT, ATTACH, COMMIT, DRAIN, NETLOCK, WRITE, READ, NR_COUNTED };
+enum { STATUS, SCAN, PREPARE, PRESERVE, SEAL, ABORT, ADOPT, ATTACH, COMMIT, DRAIN, NETLOCK, FALLBACK, WRITE, READ, NR_COUNTED };
 
 /* Of all processes. */
 static struct shared {
@@ -282,6 +283,10 @@ static void fill(unsigned int c, void *arg)
 	case NETLOCK:
 		((struct kup_simple *)arg)->arg = rnd(8) ? rnd(2) : some_number();
 		break;
+	case FALLBACK:
+		((struct kup_fallback *)arg)->op = rnd(8) ? 1 + rnd(5) : some_number();
+		((struct kup_fallback *)arg)->seconds = rnd(8) ? 1 + rnd(60) : some_number();
+		break;
 	}
 	*(uint32_t *)arg = commands[c].size;
 	if (!rnd(10))
@@ -324,8 +329,10 @@ static void count(unsigned int c, long ret)
 
 static void call(unsigned int c)
 {
-	uint64_t arg[64];
+	uint64_t arg[128];
 
+	if (commands[c].size > sizeof(arg))
+		abort();
 	fill(c, arg);
 	if (!rnd(12))
 		count(c, ioctl(dev, commands[c].cmd, bad_pointer(commands[c].size)));
@@ -376,7 +383,7 @@ static void new_side(void)
 					{ .addr = BASE + 3 * CHUNK, .pid = OLD_PID } };
 	struct fake_handover f = { .chunks = (uintptr_t)chunks, .nr_chunks = 3, .defect = rnd(4) ? FAKE_FINE : rnd(FAKE_NR),
 				   .store_size = rnd(20000), .extra_pages = rnd(40) };
-	static const unsigned int order[] = { ATTACH, READ, ATTACH, NETLOCK, COMMIT, DRAIN, ABORT };
+	static const unsigned int order[] = { ATTACH, READ, ATTACH, NETLOCK, FALLBACK, COMMIT, DRAIN, ABORT };
 	struct kup_adopt a = { .size = sizeof(a), .flags = rnd(2) };
 	struct kup_status st = { .size = sizeof(st) };
 	long ret;
@@ -398,7 +405,7 @@ static void new_side(void)
 		return;
 	}
 	for (unsigned int i = 0, nr = rnd(12); i < nr; i++) {
-		unsigned int c = i < 3 ? ATTACH : rnd(4) ? order[rnd(7)] : rnd(NR_COUNTED);
+		unsigned int c = i < 3 ? ATTACH : rnd(4) ? order[rnd(8)] : rnd(NR_COUNTED);
 
 		if (c >= WRITE)
 			read_or_write();
