@@ -45,7 +45,7 @@ kernels()
 declare -A machine_args=(
 	[plain]="--scenario memcached --size $SIZE"
 	[numa]="--scenario memcached --size $SIZE --cpus 2 --nodes 2"
-	[la57]="--scenario memcached --size $SIZE --cpu max,erms=off,fsrm=off"
+	[la57]="--scenario memcached --size $SIZE --cpu max,erms=off,fsrm=off,cx16=off"
 	[cpus4]="--scenario memcached --size $SIZE --cpus 4"
 	[fragmented]="--scenario fragmented --size 430 --mem 2560 --icount"
 )

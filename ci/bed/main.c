@@ -16,7 +16,7 @@
 #include "bed.h"
 
 struct bed bed = {
-	.o = { .cpu = "max,la57=off,erms=off,fsrm=off", .mem = 1024, .cpus = 1, .nodes = 1, .size = 64, .limit = 900, .name = "scenario" },
+	.o = { .cpu = "max,la57=off,erms=off,fsrm=off,cx16=off", .mem = 1024, .cpus = 1, .nodes = 1, .size = 64, .limit = 900, .name = "scenario" },
 	.to_client = -1,
 	.restore = -1,
 };
