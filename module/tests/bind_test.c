@@ -35,6 +35,7 @@
 #include <kup/handover.h>
 #include <uapi/kup_ppp.h>
 #include "kup_fake.h"
+#include "meminfo.h"
 
 #define PAGE	4096UL
 #define CHUNK	(512 * PAGE)
@@ -230,19 +231,6 @@ static int attach(pid_t pid, uint32_t old)
 static unsigned int huge_pages(unsigned int nr)
 {
 	return access("/sys/kernel/mm/transparent_hugepage", F_OK) ? 0 : nr;
-}
-
-static long meminfo(const char *key)
-{
-	FILE *f = fopen("/proc/meminfo", "r");
-	char line[128];
-	long kb = -1;
-
-	while (fgets(line, sizeof(line), f))
-		if (!strncmp(line, key, strlen(key)))
-			kb = atol(line + strlen(key));
-	fclose(f);
-	return kb;
 }
 
 static bool write_file(const char *path, const char *text)

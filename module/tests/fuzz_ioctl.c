@@ -35,6 +35,8 @@
 #include <kup/handover.h>
 #include <uapi/kup_ppp.h>
 #include "kup_fake.h"
+#include "guest_ktap.h"
+#include "meminfo.h"
 
 #define PAGE		4096UL
 #define CHUNK		(512 * PAGE)
@@ -67,7 +69,6 @@ static struct shared {
 
 static uint64_t seed;
 static int dev = -1, fake = -1;
-static unsigned int tests, failures;
 
 static uint32_t rnd(uint32_t below)
 {
@@ -75,20 +76,6 @@ static uint32_t rnd(uint32_t below)
 	seed ^= seed >> 7;
 	seed ^= seed << 17;
 	return (seed >> 11) % below;
-}
-
-static bool ok(bool good, const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("%sok %u - ", good ? "" : "not ", ++tests);
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	putchar('\n');
-	fflush(stdout);
-	failures += !good;
-	return good;
 }
 
 static bool put(const char *file, const char *text)
@@ -443,19 +430,6 @@ static void worker(unsigned int n)
 }
 
 /* ---- the whole ---- */
-
-static long meminfo(const char *key)
-{
-	FILE *f = fopen("/proc/meminfo", "r");
-	char line[128];
-	long kb = -1;
-
-	while (fgets(line, sizeof(line), f))
-		if (!strncmp(line, key, strlen(key)))
-			kb = atol(line + strlen(key));
-	fclose(f);
-	return kb;
-}
 
 /* 0 if it is idle in the end. */
 static unsigned int bring_to_rest(char *why)

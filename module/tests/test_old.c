@@ -40,26 +40,13 @@
 #include <kup/map.h>
 #include <uapi/kup_ppp.h>
 
+#include "guest_ktap.h"
+#include "meminfo.h"
+
 #define PAGE		4096UL
 #define HUGE		(2UL << 20)
 #define WINDOW		(48UL << 20)
 #define GROUP		"/sys/fs/cgroup/test_old"
-
-static unsigned int tests, failures;
-
-static bool ok(bool good, const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("%sok %u - ", good ? "" : "not ", ++tests);
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	putchar('\n');
-	fflush(stdout);
-	failures += !good;
-	return good;
-}
 
 static void die(const char *what)
 {
@@ -353,19 +340,6 @@ static bool freeze(bool on)
 
 /* -- what can be seen from outside -- */
 
-static uint64_t meminfo(const char *name)
-{
-	char line[128], format[64];
-	uint64_t kb = 0;
-	FILE *f = fopen("/proc/meminfo", "r");
-
-	snprintf(format, sizeof(format), "%s: %%lu", name);
-	while (fgets(line, sizeof(line), f) && sscanf(line, format, &kb) != 1)
-		;
-	fclose(f);
-	return kb;
-}
-
 /* Sum over all mappings. Not smaps_rollup: it leaves mappings out when somebody else wants mmap_lock meanwhile. */
 static uint64_t smaps(const char *name)
 {
@@ -499,7 +473,7 @@ static uint64_t free_memory(void)
 	put("/proc/sys/vm/drop_caches", "3");
 	if (prepare(&p))
 		die("PREPARE");
-	kb = meminfo("MemFree");
+	kb = meminfo("MemFree:");
 	if (simple(KUP_IOC_ABORT, 0))
 		die("ABORT");
 	return kb;
@@ -866,7 +840,7 @@ static void test_evacuated(void)
 {
 	/* THP raises the minimum to about a window, and each CPU keeps as much to itself from 6.7 on: a free window, for anybody who asks. */
 	bool low = put("/proc/sys/vm/min_free_kbytes", "5000") && put("/proc/sys/vm/percpu_pagelist_high_fraction", "5000");
-	size_t size = meminfo("MemTotal") << 10, a;
+	size_t size = meminfo("MemTotal:") << 10, a;
 	char *m = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	struct kup_prepare p;
 	bool good = true;
@@ -875,7 +849,7 @@ static void test_evacuated(void)
 	if (!low || m == MAP_FAILED)
 		die("filling memory");
 	madvise(m, size, MADV_NOHUGEPAGE);
-	for (a = 0; a < size && (a % HUGE || meminfo("MemFree") << 10 > WINDOW * 3 / 4); a += PAGE)
+	for (a = 0; a < size && (a % HUGE || (size_t)meminfo("MemFree:") << 10 > WINDOW * 3 / 4); a += PAGE)
 		*(uint64_t *)(m + a) = pattern(a, 9);
 	size = a;
 	for (a = 0; a < size; a += PAGE)
@@ -889,7 +863,7 @@ static void test_evacuated(void)
 	}
 	ok(!err && good && status().evacuated_pages > WINDOW / 4 / PAGE, "a window in full memory: %llu pages were moved out, all right%s%s",
 	   status().evacuated_pages, err ? ": " : "", err ? why : "");
-	munmap(m, meminfo("MemTotal") << 10);
+	munmap(m, meminfo("MemTotal:") << 10);
 	simple(KUP_IOC_ABORT, 0);
 }
 
@@ -1065,7 +1039,7 @@ static void test_few_extents(size_t mib)
 	   "few_extents: %u extents of %llu pages, order %u; as few as can be: %u of %llu, order %u", exact.extents, exact.reserved_pages,
 	   exact.block_order, few.extents, few.reserved_pages, few.block_order);
 	/* All that is left when nothing is filled up, but for a few pages. */
-	poor = sealed(pid, 512, (meminfo("MemTotal") << 10) - (exact.reserved_pages + 64) * PAGE - WINDOW);
+	poor = sealed(pid, 512, (meminfo("MemTotal:") << 10) - (exact.reserved_pages + 64) * PAGE - WINDOW);
 	ok(poor.extents && poor.reserved_pages <= exact.reserved_pages + 64, "with no memory to spare nothing is filled up: %u extents of %llu pages",
 	   poor.extents, poor.reserved_pages);
 	set_few_extents(1024);
