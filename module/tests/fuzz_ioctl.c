@@ -434,14 +434,17 @@ static void worker(unsigned int n)
 /* 0 if it is idle in the end. */
 static unsigned int bring_to_rest(char *why)
 {
-	struct kup_status st = { .size = sizeof(st) };
+	struct kup_status st;
 
 	for (int i = 0; i < 100; i++) {
 		struct kup_simple drain = { .size = sizeof(drain), .flags = KUP_DRAIN_RUN }, abort = { .size = sizeof(abort) },
 				  commit = abort;
 
-		if (ioctl(dev, KUP_IOC_STATUS, &st))
-			break;
+		st = (struct kup_status) { .size = sizeof(st) };
+		if (ioctl(dev, KUP_IOC_STATUS, &st)) {
+			sprintf(why, "no status: %s", strerror(errno));
+			return ~0u;
+		}
 		if (st.state == KUP_STATE_IDLE)
 			return 0;
 		ioctl(dev, KUP_IOC_DRAIN, &drain);
