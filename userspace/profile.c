@@ -43,9 +43,12 @@ static const char *tsc(const struct kup_profile_facts *f, char *words, size_t si
 {
 	if (!f->tsc_khz || strcmp(f->clocksource, "tsc"))
 		return "this kernel does not keep time by its TSC";
-	if (has_param(f->cmdline, "tsc") || has_param(f->cmdline, "tsc_early_khz"))
+	if (has_param(f->cmdline, "tsc"))
 		return "the command line has its own";
-	snprintf(words, size, "tsc=reliable tsc_early_khz=%u", f->tsc_khz);
+	if (has_param(f->cmdline, "tsc_early_khz"))
+		snprintf(words, size, "tsc=reliable");
+	else
+		snprintf(words, size, "tsc=reliable tsc_early_khz=%u", f->tsc_khz);
 	return NULL;
 }
 

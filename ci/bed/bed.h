@@ -154,6 +154,7 @@ void report_table(struct json_object *result);
 struct json_object *json_ms(double ms);	/* a number with one decimal */
 
 /* tsc.c */
-double tsc_ms(uint64_t from, uint64_t to);	/* the guest's TSC runs at this machine's rate */
+double tsc_ms(uint64_t from, uint64_t to);
+unsigned int tsc_khz(void);
 
 #endif

@@ -44,6 +44,8 @@ static void does_not_fit(void)
 	CHECK(get(&f, NULL, "crypto-tests")->off != NULL);
 	f.cmdline = "nofips=1 xtsc=unstable tscx=1";
 	CHECK(!get(&f, NULL, "crypto-tests")->off && !get(&f, NULL, "tsc")->off);
+	f.cmdline = "tsc_early_khz=2500000";
+	CHECK(!strcmp(get(&f, NULL, "tsc")->words, "tsc=reliable"));
 	f.cmdline = "tsc=unstable no_timer_check";
 	CHECK(get(&f, NULL, "tsc")->off && get(&f, NULL, "timer-check")->off);
 	f = plain;
