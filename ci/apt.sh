@@ -59,18 +59,24 @@ in_apt()
 # Fresh lists, at most a day old; again when the suites change.
 apt_ready()
 {
+	local fresh asked="$apt_types $KUP_SUITES"
+	fresh=$(find "$apt_root/updated" -mtime -1 2>/dev/null || true)
+	# To ask apt where its mirrors are takes longer than all else: only if they may be others than last time.
+	if [ -n "$fresh" ] && [ "$(cat "$apt_root/asked" 2>/dev/null)" = "$asked" ] &&
+	   [ -z "$(find /etc/apt -newer "$apt_root/asked" -print -quit)" ]; then
+		return
+	fi
 	mkdir -p "$apt_root/state/lists/partial" "$apt_root/cache/archives/partial"
 	: >>"$apt_root/status"
 	apt_sources >"$apt_root/sources.new"
-	if cmp -s "$apt_root/sources.new" "$apt_root/sources.list" &&
-	   [ -n "$(find "$apt_root/updated" -mtime -1 2>/dev/null)" ]; then
-		return
+	if [ -z "$fresh" ] || ! cmp -s "$apt_root/sources.new" "$apt_root/sources.list"; then
+		mv "$apt_root/sources.new" "$apt_root/sources.list"
+		say "reading package lists ($KUP_SUITES)"
+		in_apt apt-get -qq --error-on=any update >&2
+		rm -f "$apt_root/kernels" "$apt_root/gone"
+		touch "$apt_root/updated"
 	fi
-	mv "$apt_root/sources.new" "$apt_root/sources.list"
-	say "reading package lists ($KUP_SUITES)"
-	in_apt apt-get -qq --error-on=any update >&2
-	rm -f "$apt_root/kernels" "$apt_root/gone"
-	touch "$apt_root/updated"
+	echo "$asked" >"$apt_root/asked"
 }
 
 # apt_lists TYPE: "SUITE FILE" for each list that is there; TYPE is Packages or Sources. Read a file with apt_cat.

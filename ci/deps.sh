@@ -14,9 +14,11 @@ packages="
 [ "${1:-}" != debug ] || packages="$packages flex bison bc libssl-dev"
 [ "${1:-}" != toolroot ] || packages="$packages mmdebstrap"
 
+# shellcheck disable=SC2086
+there=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' $packages 2>/dev/null | sed -n 's/ installed$//p' || true)
 missing=
 for p in $packages; do
-	[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing="$missing $p"
+	[[ $'\n'$there$'\n' == *$'\n'$p$'\n'* ]] || missing="$missing $p"
 done
 [ -n "$missing" ] || exit 0
 [ "$(id -u)" = 0 ] || die "as root, please: apt-get install$missing"

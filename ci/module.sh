@@ -17,7 +17,12 @@ if [ ! -e "$headers/Makefile" ]; then
 fi
 
 farm=$build/module/$version
+# Kbuild takes seconds to find nothing to do.
+if [ -e "$farm/built" ] && [ -z "$(find "$top/module" "$top/ci/modules" "$top/Kbuild" "$0" "$headers/.config" -newer "$farm/built" -print -quit)" ]; then
+	exit
+fi
 mkdir -p "$farm/ci"
+touch "$farm/begun"
 cp -asfT "$top/module" "$farm/module"
 cp -asfT "$top/ci/modules" "$farm/ci/modules"
 cp -asf "$top/Kbuild" "$farm/Kbuild"
@@ -42,3 +47,4 @@ if [ -e "$headers/vmlinux.btf" ]; then
 	done
 fi
 grep -i 'warning' "$farm/log" >&2 || true
+mv "$farm/begun" "$farm/built"

@@ -32,6 +32,48 @@ entries() { [ ! -e "$scenario/$1" ] || sed 's/#.*//' "$scenario/$1" | xargs -rn1
 
 archive() { (cd "$1" && find . -print0 | sort -z | cpio --quiet -0 -o -H newc -R 0:0); }
 
+# cached NAME COMMAND WHAT...: prints a folder under build/guest that COMMAND FOLDER made once of WHAT, which are words: another WHAT, or
+# another program here, is another folder.
+cached()
+{
+	local name=$1 make=$2 key dir
+	shift 2
+	key=$(cat "$here/initramfs.sh" "$here/take.sh" <(echo "$*") | sha256sum | cut -c1-16)
+	dir=$build/guest/$name-$key
+	if [ ! -e "$dir" ]; then
+		rm -rf "$dir.new"
+		mkdir -p "$dir.new"
+		"$make" "$dir.new" >&2
+		mv "$dir.new" "$dir"
+	fi
+	echo "$dir"
+}
+
+# What all guests have, of the packages in $quarry and maybe $criu.
+make_base()
+{
+	local tree=$1 a
+	mkdir -p "$tree"/{dev,proc,sys,run,tmp,root,etc/kup-bed,scenario,boot,usr/{bin,sbin,lib,lib64}}
+	ln -s usr/bin usr/sbin usr/lib usr/lib64 "$tree"
+	printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n' >"$tree/etc/passwd"
+	printf 'root:x:0:\nnogroup:x:65534:\n' >"$tree/etc/group"
+	mknod -m 600 "$tree/dev/console" c 5 1
+	if [ -n "$criu" ]; then
+		"$here/take.sh" "$tree/opt/criu" "$criu" /usr/sbin/criu
+		# Not by LD_LIBRARY_PATH: what CRIU starts, kup-ppp for one, has the guest's own libraries.
+		cat >"$tree/usr/sbin/criu" <<-'END'
+			#!/bin/sh
+			exec /opt/criu/lib64/ld-linux-x86-64.so.2 --library-path /opt/criu/usr/lib/x86_64-linux-gnu \
+				--argv0 criu /opt/criu/usr/sbin/criu "$@"
+		END
+		chmod 755 "$tree/usr/sbin/criu"
+	fi
+	"$here/take.sh" "$tree" "$quarry" /usr/bin/busybox /usr/sbin/kexec $([ -n "$criu" ] || echo /usr/sbin/criu)
+	for a in $("$quarry/usr/bin/busybox" --list); do
+		[ -e "$tree/usr/bin/$a" ] || [ -e "$tree/usr/sbin/$a" ] || ln -s busybox "$tree/usr/bin/$a"
+	done
+}
+
 # put_modules NAME...: with all that they need, from $kernel into $part; prints where they are, in the order of loading.
 put_modules()
 {
@@ -50,16 +92,26 @@ put_modules()
 	done
 }
 
-tree=$out/tree
-rm -rf "$tree"
-mkdir -p "$tree"/{dev,proc,sys,run,tmp,root,etc/kup-bed,scenario,boot,usr/{bin,sbin,lib,lib64}}
-ln -s usr/bin usr/sbin usr/lib usr/lib64 "$tree"
-printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n' >"$tree/etc/passwd"
-printf 'root:x:0:\nnogroup:x:65534:\n' >"$tree/etc/group"
-mknod -m 600 "$tree/dev/console" c 5 1
+# What the guests of one kernel have besides.
+make_modules()
+{
+	local part=$1
+	mkdir -p "$part"/{root,etc/kup-bed} "$part/usr/lib/modules/$version/extra"
+	# shellcheck disable=SC2046
+	put_modules $modules $(entries modules) >"$part/etc/kup-bed/modules"
+	# shellcheck disable=SC2086
+	put_modules $late >"$part/etc/kup-bed/modules-late"
+	cp "$kernel"/modules/modules.{builtin,builtin.modinfo,order} "$part/usr/lib/modules/$version/"
+}
 
+criu= tree=$out/tree
+[ -z "$criu_suite" ] || criu=$("$here/root.sh" --suite "$criu_suite" criu)
+# shellcheck disable=SC2086
+quarry=$("$here/root.sh" $base_packages)
+rm -rf "$tree"
+cp -a "$(cached base make_base "$quarry" "$criu")" "$tree"
 # shellcheck disable=SC2046
-quarry=$("$here/root.sh" $base_packages $(entries packages))
+[ -z "$(entries packages)" ] || quarry=$("$here/root.sh" $base_packages $(entries packages))
 cp -aL "$scenario/." "$tree/scenario/"
 take=()
 if [ -x "$scenario/build" ]; then
@@ -71,22 +123,7 @@ for f in $(entries files); do take+=("$f"); done
 [ ! -e "$build/kup-ppp" ] || take+=("$build/kup-ppp=/usr/sbin/kup-ppp")
 [ ! -e "$build/bootstub.o" ] || install -D -m 644 "$build/bootstub.o" "$tree/usr/lib/kup-ppp/bootstub.o"
 for f in "$build"/bpf/*.bpf.o; do [ ! -e "$f" ] || install -D -m 644 "$f" "$tree/usr/lib/kup-ppp/policies/${f##*/}"; done
-if [ -n "$criu_suite" ]; then
-	"$here/take.sh" "$tree/opt/criu" "$("$here/root.sh" --suite "$criu_suite" criu)" /usr/sbin/criu
-	# Not by LD_LIBRARY_PATH: what CRIU starts, kup-ppp for one, has the guest's own libraries.
-	cat >"$tree/usr/sbin/criu" <<-'END'
-		#!/bin/sh
-		exec /opt/criu/lib64/ld-linux-x86-64.so.2 --library-path /opt/criu/usr/lib/x86_64-linux-gnu \
-			--argv0 criu /opt/criu/usr/sbin/criu "$@"
-	END
-	chmod 755 "$tree/usr/sbin/criu"
-else
-	take+=(/usr/sbin/criu)
-fi
-"$here/take.sh" "$tree" "$quarry" /usr/bin/busybox /usr/sbin/kexec "${take[@]}"
-for a in $("$quarry/usr/bin/busybox" --list); do
-	[ -e "$tree/usr/bin/$a" ] || [ -e "$tree/usr/sbin/$a" ] || ln -s busybox "$tree/usr/bin/$a"
-done
+"$here/take.sh" "$tree" "$quarry" "${take[@]}"
 install -m 755 "$build/ci/init" "$tree/init"
 archive "$tree" >"$out/base.cpio"
 
@@ -95,18 +132,14 @@ for version; do
 	dir=$out/$version
 	part=$dir/part
 	rm -rf "$part"
-	mkdir -p "$part"/{root,etc/kup-bed} "$part/usr/lib/modules/$version"
+	mkdir -p "$dir"
 	# shellcheck disable=SC2046
-	put_modules $modules $(entries modules) >"$part/etc/kup-bed/modules"
-	# shellcheck disable=SC2086
-	put_modules $late >"$part/etc/kup-bed/modules-late"
-	mkdir -p "$part/usr/lib/modules/$version/extra"
+	cp -a "$(cached modules make_modules "$version $(stat -c %Y "$kernel/done") $modules $late" $(entries modules))" "$part"
 	for ko in kup_ppp kup_fake kup_damage kup_fault; do
 		[ -e "$build/module/$version/$ko.ko" ] || continue
 		strip --strip-debug -o "$part/usr/lib/modules/$version/extra/$ko.ko" "$build/module/$version/$ko.ko"
 		ln -s "/usr/lib/modules/$version/extra/$ko.ko" "$part/root/$ko.ko"
 	done
-	cp "$kernel"/modules/modules.{builtin,builtin.modinfo,order} "$part/usr/lib/modules/$version/"
 	ln -s usr/lib "$part/lib"
 	depmod -b "$part" "$version"
 	rm "$part/lib"
