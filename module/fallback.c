@@ -19,22 +19,33 @@
  *                              lie outside (kimage_alloc_control_pages())
  *   pieces' frames             after the jump they hold nothing; they are freed with the handover
  *
- * The jump, from a panic notifier before all others, the other CPUs being stopped:
- *   1. all sums that the way back relies on are checked; if one is wrong, this is an ordinary panic
- *   2. bus mastering is taken from all PCI devices: nobody has shut them down, and they would write into the other kernel's memory
- *   3. interrupts are routed as after a reset, as before the start of a crash kernel; then kexec's own code copies and jumps
+ * The jump, from a panic notifier before all others:
+ *   1. panic() stops the other CPUs, by NMI. If it is not on the boot CPU, that one waits in its NMI: it is the only one that may not be
+ *      reset, and the kernel that comes back shall find it running
+ *   2. all sums that the way back relies on are checked; if one is wrong, this is an ordinary panic
+ *   3. bus mastering is taken from all PCI devices: nobody has shut them down, and they would write into the other kernel's memory
+ *   4. the boot CPU sends INIT to all others, those that were taken offline as well: where they were stopped, they would sooner or later
+ *      go on, in code and page tables that the jump overwrites
+ *   5. interrupts are routed as after a reset, as before the start of a crash kernel; then kexec's own code copies and jumps
  *
  * A crash kernel, if there is one, is for panics that do not jump. Not covered: a failure before ADOPT; a CPU that takes no interrupts,
- * if the timer is on it and nobody else panics; a CPU that was stopped with the lock of PCI's configuration in its hands; encrypted memory.
+ * if the timer is on it and nobody else panics; a boot CPU that takes no NMI: then the one that panicked jumps, and no INIT is sent;
+ * a CPU that was stopped with the lock of PCI's configuration in its hands; encrypted memory.
  */
 #include <linux/cc_platform.h>
+#include <linux/cpumask.h>
+#include <linux/delay.h>
 #include <linux/hrtimer.h>
 #include <linux/kexec.h>
 #include <linux/panic.h>
 #include <linux/panic_notifier.h>
 #include <linux/pci.h>
 #include <linux/reboot.h>
+#include <linux/smp.h>
 #include <linux/utsname.h>
+#include <asm/apic.h>
+#include <asm/reboot.h>
+#include <asm/smp.h>
 
 #include "compat/compat.h"
 #include "kup.h"
@@ -60,6 +71,80 @@ static char why[KUP_WHY_LEN] = "no switch has led here";
 bool kup_fallback_armed(void)
 {
 	return READ_ONCE(armed);
+}
+
+/* -- which CPU jumps -- */
+
+static void (*kernel_stop)(void);	/* what smp_ops.crash_stop_other_cpus was */
+static atomic_t *nr_awaited;		/* that nmi_shootdown_cpus() waits for, a second at most; or NULL */
+static bool boot_cpu_waits;
+static enum { UNDECIDED, JUMP, HALT } decision;
+
+/* On the boot CPU. The next kernel starts them from there, as from a reset. */
+static void init_others(void)
+{
+	int cpu;
+
+	if (apic->wakeup_secondary_cpu || apic->wakeup_secondary_cpu_64)
+		return;		/* no INIT and SIPI on this platform */
+	for_each_present_cpu(cpu) {
+		u32 id = apic->cpu_present_to_apicid(cpu);
+
+		if (cpu == raw_smp_processor_id() || id == BAD_APICID)
+			continue;
+		apic->icr_write(APIC_INT_LEVELTRIG | APIC_INT_ASSERT | APIC_DM_INIT, id);
+		udelay(200);
+		apic->icr_write(APIC_INT_LEVELTRIG | APIC_DM_INIT, id);
+		udelay(200);
+	}
+	mdelay(10);
+}
+
+static struct pt_regs no_regs;	/* for a core that nobody makes */
+
+static void jump(void)
+{
+	if (!raw_smp_processor_id())
+		init_others();
+	machine_crash_shutdown(&no_regs);
+	machine_kexec(image);
+}
+
+/* On a CPU that was interrupted by NMI; the boot CPU learns from @decision what becomes of it. Others, and who returns, are halted. */
+static void on_stop(int cpu, struct pt_regs *regs)
+{
+	if (cpu)
+		return;
+	WRITE_ONCE(boot_cpu_waits, true);
+	if (nr_awaited)
+		atomic_dec(nr_awaited);
+	while (smp_load_acquire(&decision) == UNDECIDED)
+		cpu_relax();
+	if (decision == JUMP)
+		jump();
+}
+
+/* In place of the kernel's own, which halts all others where they are. */
+static void stop_others(void)
+{
+	if (READ_ONCE(armed) && raw_smp_processor_id())
+		nmi_shootdown_cpus(on_stop);
+	else
+		kernel_stop();
+}
+
+/* The others are stopped. Does not return. */
+static void jump_on_boot_cpu(void)
+{
+	if (!raw_smp_processor_id() || !READ_ONCE(boot_cpu_waits)) {
+		WRITE_ONCE(decision, HALT);
+		jump();
+	}
+	/* This CPU's own part: with virtualization on, it would not hear the INIT. */
+	machine_crash_shutdown(&no_regs);
+	smp_store_release(&decision, JUMP);
+	for (;;)
+		cpu_relax();
 }
 
 /* -- the panic -- */
@@ -96,14 +181,12 @@ static void quiet_devices(void)
 static int on_panic(struct notifier_block *nb, unsigned long action, void *message)
 {
 	struct kup_handover *h = xchg(&armed, NULL);	/* a panic in here does not come back */
-	const char *wrong;
-	static struct pt_regs regs;	/* for a core that nobody makes */
+	const char *wrong = h ? damaged(h) : NULL;
 
-	if (!h)
-		return NOTIFY_DONE;
-	wrong = damaged(h);
-	if (wrong) {
+	if (wrong)
 		pr_emerg("no fallback: the %s is damaged\n", wrong);
+	if (!h || wrong) {
+		WRITE_ONCE(decision, HALT);
 		return NOTIFY_DONE;
 	}
 	h->falls++;
@@ -112,8 +195,7 @@ static int on_panic(struct notifier_block *nb, unsigned long action, void *messa
 	h->stub_state = KUP_STUB_NONE;
 	quiet_devices();
 	pr_emerg("falling back to %s\n", h->release);
-	machine_crash_shutdown(&regs);
-	machine_kexec(image);
+	jump_on_boot_cpu();
 	return NOTIFY_DONE;	/* never */
 }
 
@@ -257,11 +339,12 @@ static int find_devices(void)
 static bool find_symbols(void)
 {
 	static const char *const functions[] = { "kimage_alloc_control_pages", "machine_kexec_prepare", "machine_kexec_cleanup",
-						 "machine_crash_shutdown", "machine_kexec" };
+						 "machine_crash_shutdown", "nmi_shootdown_cpus", "machine_kexec" };
 	unsigned int i;
 
 	on_oops = (int *)kup_symbol("panic_on_oops");
 	late = (bool *)kup_symbol("crash_kexec_post_notifiers");
+	nr_awaited = (atomic_t *)kup_symbol("waiting_for_crash_ipi");
 	for (i = 0; i < ARRAY_SIZE(functions) && kup_symbol(functions[i]); i++)
 		;
 	if (on_oops && late && i == ARRAY_SIZE(functions))
@@ -311,6 +394,9 @@ void kup_fallback_arm(struct kup_handover *h)
 	late_was = *late;
 	*on_oops = 1;
 	*late = true;
+	kernel_stop = smp_ops.crash_stop_other_cpus;
+	if (kernel_stop)
+		WRITE_ONCE(smp_ops.crash_stop_other_cpus, stop_others);
 	WRITE_ONCE(armed, h);
 	atomic_notifier_chain_register(&panic_notifier_list, &notifier);
 	*why = 0;
@@ -347,6 +433,8 @@ void kup_fallback_end(bool committed)
 	atomic_notifier_chain_unregister(&panic_notifier_list, &notifier);
 	*on_oops = oops_was;
 	*late = late_was;
+	if (kernel_stop)
+		WRITE_ONCE(smp_ops.crash_stop_other_cpus, kernel_stop);
 	put_devices();
 	free_image();
 	state = committed ? KUP_FALLBACK_OVER : KUP_FALLBACK_NONE;

@@ -86,8 +86,8 @@ void kup_fallback_close(struct kup_fallback_kernel *fb)
 }
 
 /*
- * It may come up on another CPU than the first one; to start that one then would reset the machine. Kernels before 6.9 have to be told
- * which it is, later ones find out and say nothing of the word.
+ * If the first CPU does not answer in the panic, it comes up on another one; to start the first one then would reset the machine. Kernels
+ * before 6.9 have to be told which it is, later ones find out and say nothing of the word. On the first CPU the word says nothing.
  */
 char *kup_fallback_words(void)
 {

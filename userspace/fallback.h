@@ -40,7 +40,7 @@ void kup_fallback_close(struct kup_fallback_kernel *fb);
 /**
  * kup_fallback_words - what else the command line of a kernel that takes over from a panic needs
  *
- * The next kernels' inherit it: they run on the same CPU.
+ * The next kernels' inherit it: they begin on the same CPU.
  *
  * Return: for free(), or NULL.
  */
