@@ -26,6 +26,7 @@ help:
 	@echo '  fuzz        R    the parsers, RUNS= (10,000,000) inputs for each target; build/fuzz.json. Takes long; TARGETS="elf btf" only these'
 	@echo '  check-debug R G  the module on debug kernels built from Debian sources (takes long)'
 	@echo '  check-faults R G a fault before and after each step of a switch; build/faults.json (takes long); FAULTS="*:dump:*" only these'
+	@echo '  soak        R G  N= (200) switches in one guest'\''s life, FROM= and TO= in turn; no byte, no memory lost; build/soak.json (takes long)'
 	@echo '  scenario    R G  one run of any scenario: ARGS="--scenario DIR --from 6.1 --to 6.12"; ci/scenario --help'
 	@echo '  matrix      R G  memcached across all kernels of the archive, both ways; build/matrix.json. Takes long, goes on where it was;'
 	@echo '                   FROM= TO= SERIES= KIND= FLAVOURS= choose: ci/matrix.sh'
@@ -105,6 +106,9 @@ check-debug: deps
 	@ci/deps.sh debug
 	@$(MAKE) -C ci/debug BUILD=$(BUILD) check
 
+soak: deps
+	@ci/soak.sh
+
 check-faults: deps
 	@ci/faults.sh $(FAULTS)
 
@@ -115,4 +119,4 @@ clean:
 distclean:
 	rm -rf $(BUILD)
 
-.PHONY: all help deps bootstub command policies module modules-all install bed-parts guest-parts scenario demo check fuzz matrix bench check-debug check-faults clean distclean
+.PHONY: all help deps bootstub command policies module modules-all install bed-parts guest-parts scenario demo check fuzz matrix bench check-debug check-faults soak clean distclean

@@ -341,8 +341,10 @@ int main(int argc, char **argv)
 		json_object_array_add(list, o);
 		if (!bed.o.verify_last || i == bed.o.nr_kernels - 1)
 			verify();
-		if (!anew && !stays && !faults)
+		if (!anew && !stays && !faults) {
 			switch_drained(o);
+			phase("drained", 120, o);
+		}
 	}
 	phase("check", bed.o.limit, bed.result);
 	if (bed.o.nr_kernels == 1)
