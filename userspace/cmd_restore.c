@@ -11,7 +11,8 @@
  *   5. the report; the images are removed
  *
  * With a fallback armed, each step tells the module that there is progress; END comes when all threads stand at their last instruction;
- * and what fails before is a reason to go back to the old kernel, which restores them once more.
+ * and what fails before is a reason to go back to the old kernel, which restores them once more. With health commands and a fallback
+ * the threads go on first, on copies of their memory, with the network closed; END, and the network, come when all commands say yes.
  *
  * Unhappy paths: before an ATTACH nothing of the handover is used up, and restore may be tried again. A tree that fails
  * after it is lost; the others go on. From 4 on it may be tried again as well: it goes on there.
@@ -33,6 +34,7 @@
 #include "criu.h"
 #include "device.h"
 #include "files.h"
+#include "health.h"
 #include "json.h"
 #include "kup.h"
 #include "pack.h"
@@ -53,6 +55,7 @@ struct restoring {
 	struct kup_adopt adopted;
 	struct kup_steps steps;
 	bool attached;			/* from now on some of the handover is used up */
+	bool health;			/* is asked for before END */
 	uint64_t resume_tsc;
 };
 
@@ -297,6 +300,37 @@ static void rearm_timers(struct json_object *plan)
 	}
 }
 
+/* The commit point: peers hear of them again. */
+static int let_go(struct restoring *r, struct kup_err *err)
+{
+	int ret = kup_device_fallback(r->dev, KUP_FALLBACK_END, NULL, err);
+
+	if (!ret)
+		ret = kup_device_netlock(r->dev, false, err);
+	r->resume_tsc = kup_tsc();
+	remember(r);
+	return ret;
+}
+
+/* There is nothing to be done about a no if there is no way back. */
+static bool ask_health(const struct restoring *r)
+{
+	struct kup_status st;
+
+	return kup_health_wanted(r->plan) && !kup_device_status(r->dev, &st, NULL) && st.fallback == KUP_FALLBACK_ARMED;
+}
+
+static int health(struct restoring *r, struct kup_err *err)
+{
+	int ret = step(r, "health", err);
+
+	if (!ret)
+		ret = kup_health_run(r->plan, err);
+	if (!ret)
+		ret = kup_step_end(&r->steps, err);
+	return ret ? ret : let_go(r, err);
+}
+
 static int at_barrier(void *ctx, const char *action, struct kup_err *err)
 {
 	struct restoring *r = ctx;
@@ -310,12 +344,7 @@ static int at_barrier(void *ctx, const char *action, struct kup_err *err)
 		return ret ? ret : step(r, "resume", err);
 	}
 	rearm_timers(r->plan);
-	ret = kup_device_fallback(r->dev, KUP_FALLBACK_END, NULL, err);
-	if (!ret)
-		ret = kup_device_netlock(r->dev, false, err);
-	r->resume_tsc = kup_tsc();
-	remember(r);
-	return ret;
+	return r->health ? 0 : let_go(r, err);
 }
 
 static int run_criu(struct restoring *r, const struct kup_criu *criu, struct kup_err *err)
@@ -424,7 +453,10 @@ static int restore(struct restoring *r, const struct kup_conf *conf, bool hold, 
 		ret = kup_device_drain(r->dev, KUP_DRAIN_HOLD, err);
 	if (ret)
 		return ret;
+	r->health = ask_health(r);
 	ret = run_criu(r, &criu, err);
+	if (!ret && r->health)
+		ret = health(r, err);
 	return ret && !r->resume_tsc ? ret : finish(r, ret, err);
 }
 

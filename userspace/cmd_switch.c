@@ -33,6 +33,7 @@
 #include "cgroup.h"
 #include "files.h"
 #include "guard.h"
+#include "health.h"
 #include "kexec.h"
 #include "kup.h"
 #include "pack.h"
@@ -50,6 +51,7 @@ static const char *const stage_names[] = { "preserve", "dump", "seal" };
 
 struct switching {
 	const struct kup_opts *opts;
+	const struct kup_conf *conf;
 	int dev;
 	int cancel;			/* signalfd */
 	enum stage stop_after;
@@ -131,6 +133,7 @@ static int at_pre_dump(void *ctx, const char *action, struct kup_err *err)
 		return ret;
 	uname(&uts);
 	s->plan = kup_plan_new(s->forest, s->criu, uts.release, s->to);
+	kup_health_to_plan(s->conf, s->plan);
 	ret = kup_step_begin(&s->steps, "preserve", err);
 	for (i = 0; i < s->forest->nr && !ret; i++)
 		ret = preserve_tree(s, &s->forest->trees[i], err);
@@ -337,13 +340,15 @@ static void tell_earlier(struct kup_steps *steps, struct json_object *prepared)
 
 static int do_switch(const struct kup_opts *opts, const struct kup_conf *conf, enum stage stop_after, struct kup_err *err)
 {
-	struct switching s = { .opts = opts, .stop_after = stop_after };
+	struct switching s = { .opts = opts, .conf = conf, .stop_after = stop_after };
 	struct json_object *prepared = NULL;
 	struct kup_survey survey;
 	int ret;
 
 	s.steps.show = !opts->json;
 	ret = kup_step_begin(&s.steps, "check", err);
+	if (!ret)
+		ret = kup_health_check(conf, err);
 	if (ret)
 		return ret;
 	ret = kup_survey(conf, &survey, err);

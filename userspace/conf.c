@@ -79,6 +79,10 @@ int kup_conf_set(struct kup_conf *conf, const char *key, const char *value)
 		return replace(&conf->fallback_initrd, value);
 	if (!strcmp(key, "fallback-seconds"))
 		return seconds(&conf->fallback_seconds, value);
+	if (!strcmp(key, "health"))
+		return add(&conf->health, &conf->nr_health, value);
+	if (!strcmp(key, "health-seconds"))
+		return seconds(&conf->health_seconds, value);
 	if (!strcmp(key, "on-alarm"))
 		return replace(&conf->on_alarm, value);
 	if (!strcmp(key, "policy"))
@@ -101,6 +105,8 @@ int kup_conf_option(struct kup_conf *conf, int option, const char *value)
 		return kup_conf_set(conf, "criu", value);
 	case 'F':
 		return kup_conf_set(conf, "fallback", "on");
+	case 'H':
+		return kup_conf_set(conf, "health", value);
 	case 'p':
 		return kup_conf_set(conf, "profile-off", value);
 	default:
@@ -146,7 +152,7 @@ static int read_one(const char *path, struct kup_conf *conf, struct kup_err *err
 		if (ret == -EINVAL) {
 			kup_err_set(err, ret, "%s:%d: unknown key `%s`", path, nr, kup_trim(line));
 			kup_err_next(err, "known: target, kernel, initrd, append, criu, profile-off, policy, on-alarm, fallback, fallback-kernel, "
-				      "fallback-initrd, fallback-seconds");
+				      "fallback-initrd, fallback-seconds, health, health-seconds");
 		} else if (ret == -ERANGE) {
 			kup_err_set(err, ret, "%s:%d: %s is not for `%s`", path, nr, kup_trim(eq + 1), kup_trim(line));
 			kup_err_next(err, "`on` or `off`; seconds are from 1 to 3600");
@@ -184,6 +190,9 @@ void kup_conf_free(struct kup_conf *conf)
 	while (conf->nr_policies)
 		free(conf->policies[--conf->nr_policies]);
 	free(conf->policies);
+	while (conf->nr_health)
+		free(conf->health[--conf->nr_health]);
+	free(conf->health);
 	free(conf->on_alarm);
 	free(conf->kernel);
 	free(conf->initrd);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * /etc/kup-ppp.conf and /etc/kup-ppp.conf.d/\*.conf, in the order of their names: lines `key = value`, `#` starts a comment.
- * `target`, `append`, `profile-off` and `policy` may be given several times and add up; of any other key the last one counts.
+ * `target`, `append`, `profile-off`, `policy` and `health` may be given several times and add up; of any other key the last one counts.
  */
 #ifndef KUP_CONF_H
 #define KUP_CONF_H
@@ -27,6 +27,9 @@ struct kup_conf {
 	char *fallback_kernel;	/* its image, if it is not where the running kernel's is as a rule */
 	char *fallback_initrd;
 	unsigned int fallback_seconds;	/* without progress; 0: the default */
+	char **health;		/* commands, in their order */
+	size_t nr_health;
+	unsigned int health_seconds;	/* for all of them; 0: the default */
 	char *profile_off;	/* items of the boot profile not to use, joined by blanks */
 };
 
@@ -46,7 +49,8 @@ void kup_conf_free(struct kup_conf *conf);
 	{ "append", required_argument, NULL, 'a' },			\
 	{ "profile-off", required_argument, NULL, 'p' },		\
 	{ "criu", required_argument, NULL, 'c' },			\
-	{ "fallback", no_argument, NULL, 'F' }
+	{ "fallback", no_argument, NULL, 'F' },				\
+	{ "health", required_argument, NULL, 'H' }
 
 /**
  * kup_conf_option - take one of KUP_CONF_OPTIONS

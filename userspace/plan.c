@@ -79,6 +79,8 @@ struct json_object *kup_plan_new(const struct kup_forest *forest, const struct k
 		json_object_array_add(trees, o);
 	}
 	json_object_object_add(plan, "trees", trees);
+	json_object_object_add(plan, "health", json_object_new_array());
+	json_object_object_add(plan, "health_seconds", json_object_new_int(0));
 	return plan;
 }
 
@@ -151,7 +153,8 @@ static bool tree_fits(struct json_object *tree)
 struct json_object *kup_plan_read(const char *path, struct kup_err *err)
 {
 	struct json_object *plan = json_object_from_file(path), *trees;
-	bool fits = has(plan, "version", json_type_int) && has(plan, "trees", json_type_array) && has(plan, "steps", json_type_array);
+	bool fits = has(plan, "version", json_type_int) && has(plan, "trees", json_type_array) && has(plan, "steps", json_type_array) &&
+		    has(plan, "health", json_type_array) && has(plan, "health_seconds", json_type_int);
 	size_t i;
 
 	if (fits && kup_json_int(plan, "version") != KUP_PLAN_VERSION) {

@@ -11,6 +11,7 @@
  *   trees		[{ root, comm, shell_job, file_locks, ext_unix, timerfds, tasks: [{ pid, comm, cgroup, threads: [{ tid, cpus }],
  *			   pages, huge, left }] }]
  *   files		see files.h
+ *   health		[command, ...], and health_seconds: see health.h
  *   steps		see steps.h
  *   counters		of the old side's module
  */

@@ -26,6 +26,7 @@ const struct kup_step_info kup_step_list[] = {
 	{ "restore", "restore", "CRIU makes the processes", true },
 	{ "attach", "restore", "each process gets its memory", false },
 	{ "resume", "restore", "CRIU lets the processes go", true },
+	{ "health", "restore", "with health commands: do the applications serve here?", false },
 	{ "commit", "restore", "the applications run for good", false },
 };
 const size_t kup_nr_steps = KUP_ARRAY_SIZE(kup_step_list);

@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -184,12 +187,47 @@ char *kup_last_line(char *text)
 	return nl ? nl + 1 : text;
 }
 
-int kup_run(char *const argv[], char *out, size_t size)
+long long kup_now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000ll + t.tv_nsec / 1000000;
+}
+
+/* What comes out of a child, to its end. -ETIMEDOUT at @end. */
+static int collect(int fd, long long end, char *out, size_t size)
+{
+	struct pollfd pf = { .fd = fd, .events = POLLIN };
+	size_t used = 0;
+	char drop[4096];
+
+	for (;;) {
+		const long long left = end - kup_now_ms();
+		bool keep = out && used < size - 1;
+		ssize_t n;
+
+		if (out)
+			out[used] = '\0';
+		if (left <= 0)
+			return -ETIMEDOUT;
+		if (poll(&pf, 1, left > INT_MAX ? INT_MAX : left) <= 0)
+			continue;
+		n = read(fd, keep ? out + used : drop, keep ? size - 1 - used : sizeof(drop));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return 0;
+		if (keep)
+			used += n;
+	}
+}
+
+static int run(char *const argv[], long long end, bool group, char *out, size_t size)
 {
 	posix_spawn_file_actions_t fa;
-	size_t used = 0;
+	posix_spawnattr_t attr;
 	int pipefd[2], status, ret;
-	char drop[4096];
 	pid_t pid;
 
 	if (out)
@@ -200,31 +238,34 @@ int kup_run(char *const argv[], char *out, size_t size)
 	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_adddup2(&fa, pipefd[1], 1);
 	posix_spawn_file_actions_adddup2(&fa, pipefd[1], 2);
-	ret = posix_spawnp(&pid, argv[0], &fa, NULL, argv, environ);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setflags(&attr, group ? POSIX_SPAWN_SETPGROUP : 0);
+	ret = posix_spawnp(&pid, argv[0], &fa, &attr, argv, environ);
+	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&fa);
 	close(pipefd[1]);
 	if (ret) {
 		close(pipefd[0]);
 		return -ret;
 	}
-	for (;;) {
-		bool keep = out && used < size - 1;
-		ssize_t n = read(pipefd[0], keep ? out + used : drop, keep ? size - 1 - used : sizeof(drop));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;
-		if (keep)
-			used += n;
-	}
+	ret = collect(pipefd[0], end, out, size);
 	close(pipefd[0]);
-	if (out)
-		out[used] = '\0';
+	if (ret)
+		kill(-pid, SIGKILL);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return -errno;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return ret ? ret : WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int kup_run(char *const argv[], char *out, size_t size)
+{
+	return run(argv, LLONG_MAX, false, out, size);
+}
+
+int kup_run_within(char *const argv[], int ms, char *out, size_t size)
+{
+	return run(argv, kup_now_ms() + ms, true, out, size);
 }
 
 bool kup_in_path(const char *program)

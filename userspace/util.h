@@ -69,6 +69,15 @@ char *kup_trim(char *s);				/* without space at both ends, in place */
 int kup_run(char *const argv[], char *out, size_t size);
 
 /**
+ * kup_run_within - the same, but not for longer than @ms
+ *
+ * It has a process group of its own, which is killed when the time is over.
+ *
+ * Return: as above, or -ETIMEDOUT.
+ */
+int kup_run_within(char *const argv[], int ms, char *out, size_t size);
+
+/**
  * kup_last_line - the last line of @text that is not blank, for messages; in place
  */
 char *kup_last_line(char *text);
@@ -86,6 +95,8 @@ bool kup_in_path(const char *program);
  * Return: 0 and the lock is held until the process ends, or -EBUSY.
  */
 int kup_lock(struct kup_err *err);
+
+long long kup_now_ms(void);	/* CLOCK_MONOTONIC */
 
 static inline uint64_t kup_tsc(void)
 {
