@@ -6,7 +6,8 @@
  *   none    no switch with --fallback, or it is not to be had here: the reason is told
  *   kept    old kernel: it has a copy of itself (keep.c)
  *   armed   new kernel, from ADOPT on. A panic jumps back; an oops is a panic; no progress (ADOPT, and what says ALIVE: restore at each
- *           of its steps) for fallback_seconds is a panic, told by a timer in hard interrupt context, whatever user space does
+ *           of its steps) for fallback_seconds is a panic, told by a timer in hard interrupt context, whatever user space does; so is a
+ *           restart, by which a system tells that it came to nothing
  *   over    END, right before the applications go on: from then on their memory is not what was sealed, and others have seen it
  *   fell    the old kernel, after a jump back. It arms nothing, so that a second failure is an ordinary panic
  *
@@ -210,6 +211,15 @@ static enum hrtimer_restart on_timeout(struct hrtimer *t)
 	return HRTIMER_NORESTART;
 }
 
+static int on_reboot(struct notifier_block *nb, unsigned long action, void *command)
+{
+	if (action == SYS_RESTART && READ_ONCE(armed))
+		panic("kup_ppp: a restart before the applications ran");
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block reboot_notifier = { .notifier_call = on_reboot };
+
 /* -- arming -- */
 
 static void free_image(void)
@@ -399,6 +409,7 @@ void kup_fallback_arm(struct kup_handover *h)
 		WRITE_ONCE(smp_ops.crash_stop_other_cpus, stop_others);
 	WRITE_ONCE(armed, h);
 	atomic_notifier_chain_register(&panic_notifier_list, &notifier);
+	register_reboot_notifier(&reboot_notifier);
 	*why = 0;
 	state = KUP_FALLBACK_ARMED;
 	kup_fallback_alive();
@@ -431,6 +442,7 @@ void kup_fallback_end(bool committed)
 	WRITE_ONCE(armed, NULL);
 	hrtimer_cancel(&timer);
 	atomic_notifier_chain_unregister(&panic_notifier_list, &notifier);
+	unregister_reboot_notifier(&reboot_notifier);
 	*on_oops = oops_was;
 	*late = late_was;
 	if (kernel_stop)

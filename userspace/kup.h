@@ -29,6 +29,7 @@ typedef int (*kup_cmd_fn)(const struct kup_opts *opts, int argc, char **argv, st
 int cmd_abort(const struct kup_opts *opts, int argc, char **argv, struct kup_err *err);
 int cmd_check(const struct kup_opts *opts, int argc, char **argv, struct kup_err *err);
 int cmd_drain(const struct kup_opts *opts, int argc, char **argv, struct kup_err *err);
+int cmd_fallback(const struct kup_opts *opts, int argc, char **argv, struct kup_err *err);
 int cmd_faults(const struct kup_opts *opts, int argc, char **argv, struct kup_err *err);
 int cmd_inspect(const struct kup_opts *opts, int argc, char **argv, struct kup_err *err);
 int cmd_prepare(const struct kup_opts *opts, int argc, char **argv, struct kup_err *err);
