@@ -4,6 +4,9 @@
 
 #include <kup/handover.h>
 
+/* stub.c; volatile: the injector fills it in after the compiler has seen it. */
+extern volatile struct kup_stub_params kup_params;
+
 /*
  * The kernel's own: memblock_reserve(base, size), or where that is an inline, __memblock_reserve(base, size, nid, flags); the
  * injector links whichever there is to this name. The shorter one never looks at the other arguments.

@@ -18,9 +18,7 @@ void setup_arch(char **cmdline_p);
 
 void kup_stub(char **cmdline_p);
 
-/* volatile: the injector fills it in after the compiler has seen it. */
-__attribute__((section(".kup_params"), used))
-static volatile struct kup_stub_params kup_params = { .magic = KUP_STUB_PARAMS_MAGIC };
+__attribute__((section(".kup_params"), used)) volatile struct kup_stub_params kup_params = { .magic = KUP_STUB_PARAMS_MAGIC };
 
 /* An address that the CPU does not have would fault for ever. */
 static __u64 phys_limit(void)
@@ -79,9 +77,12 @@ static void run(const struct kup_stub_params *p)
 	if (!state)
 		state = kup_reserve(p, memblock, h);
 
-	/* Is it ours to write to? Nobody else's page starts like this one. */
-	if (h->magic != KUP_HANDOVER_MAGIC || h->self != p->area)
+	/* Is it ours to write to? Nobody else's page starts like this one. But fall.c will read it again and again, whatever it is. */
+	if (h->magic != KUP_HANDOVER_MAGIC || h->self != p->area) {
+		if (p->calls)
+			memblock_reserve(p->area, KUP_FRAME_SIZE, -1, 0);
 		return;
+	}
 	/* Refused: keep the header's page, so that the module can tell why. */
 	if (state)
 		memblock_reserve(p->area, KUP_FRAME_SIZE, -1, 0);

@@ -313,6 +313,9 @@ free_rec:
 unmap:
 	kup_stream_unmap(&new.stream);
 out:
+	/* What cannot be adopted here cannot be in the old kernel: nothing to go back for, when the stub's time is over (bootstub/fall.c). */
+	if (err == -EBADMSG)
+		h->jumper = KUP_JUMPER_NOBODY;
 	kfree(pfns);
 	kvfree(frames.map);
 	return err;
@@ -376,8 +379,11 @@ void kup_release_handover(void)
 	for (i = 0; i < h->nr_pieces; i++)
 		for (off = 0; off < piece[i].size; off += PAGE_SIZE)
 			free_reserved_page(pfn_to_page(PHYS_PFN(piece[i].from + off)));
-	/* From behind, so that the header is there as long as something is left. */
-	for (i = KUP_AREA_SIZE; i; i -= KUP_FRAME_SIZE)
+	/*
+	 * From behind, so that the header is there as long as something is left. With a fallback it stays for good: the stub reads in it, at
+	 * each tick, that there is nothing to do.
+	 */
+	for (i = KUP_AREA_SIZE; i > (h->nr_pieces ? KUP_FRAME_SIZE : 0); i -= KUP_FRAME_SIZE)
 		if (i <= scratch || i > scratch_end)
 			kup_free_frame(pfn_to_page(PHYS_PFN(self + i - KUP_FRAME_SIZE)));
 	kup_new.h = NULL;

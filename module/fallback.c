@@ -5,7 +5,7 @@
  * States, in `kup-ppp status`:
  *   none    no switch with --fallback, or it is not to be had here: the reason is told
  *   kept    old kernel: it has a copy of itself (keep.c)
- *   armed   new kernel, from ADOPT on. A panic jumps back; an oops is a panic; no progress (ADOPT, and what says ALIVE: restore at each
+ *   armed   new kernel, from ADOPT on; until then the boot stub watches (bootstub/fall.c). A panic jumps back; an oops is a panic; no progress (ADOPT, and what says ALIVE: restore at each
  *           of its steps) for fallback_seconds is a panic, told by a timer in hard interrupt context, whatever user space does; so is a
  *           restart, by which a system tells that it came to nothing
  *   over    END, right before the applications go on: from then on their memory is not what was sealed, and others have seen it
@@ -29,7 +29,7 @@
  *      go on, in code and page tables that the jump overwrites
  *   5. interrupts are routed as after a reset, as before the start of a crash kernel; then kexec's own code copies and jumps
  *
- * A crash kernel, if there is one, is for panics that do not jump. Not covered: a failure before ADOPT; a CPU that takes no interrupts,
+ * A crash kernel, if there is one, is for panics that do not jump. Not covered: a CPU that takes no interrupts,
  * if the timer is on it and nobody else panics; a boot CPU that takes no NMI: then the one that panicked jumps, and no INIT is sent;
  * a CPU that was stopped with the lock of PCI's configuration in its hands; encrypted memory.
  */
@@ -251,6 +251,8 @@ static int add_segments(const struct kup_handover *h)
 	struct kexec_segment *s = NULL;
 
 	for (; piece < end; piece++) {
+		if (piece->to == piece->from)
+			continue;
 		if (s && s->mem + s->memsz == piece->to) {
 			s->memsz += piece->size;
 			continue;
@@ -289,6 +291,8 @@ static int add_pieces(const struct kup_handover *h)
 	u32 i;
 
 	for (i = 0; i < h->nr_pieces && !err; i++) {
+		if (piece[i].to == piece[i].from)
+			continue;
 		err = add_entry(piece[i].to | IND_DESTINATION);
 		for (off = 0; off < piece[i].size && !err; off += PAGE_SIZE)
 			err = add_entry((piece[i].from + off) | IND_SOURCE);

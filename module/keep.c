@@ -49,6 +49,70 @@ static int add_piece(u64 to, u64 from)
 	return 0;
 }
 
+/* A page that stays where it is: a piece that goes nowhere. */
+static u64 *new_page(int *err)
+{
+	unsigned int order;
+	struct page *page = new_block(1, &order);
+
+	if (!page) {
+		*err = -ENOMEM;
+		return NULL;
+	}
+	clear_page(page_to_virt(page));
+	*err = add_piece(page_to_phys(page), page_to_phys(page));
+	return *err ? NULL : page_to_virt(page);
+}
+
+#define ENTRY_TABLE	(_PAGE_PRESENT | _PAGE_RW | _PAGE_ACCESSED)
+#define ENTRY_LEAF	(_PAGE_PRESENT | _PAGE_RW | _PAGE_ACCESSED | _PAGE_DIRTY | _PAGE_PSE)
+
+static u64 *lower_table(u64 *entry, int *err)
+{
+	u64 *table = *entry ? __va(*entry & PAGE_MASK) : new_page(err);
+
+	if (table && !*entry)
+		*entry = __pa(table) | ENTRY_TABLE;
+	return table;
+}
+
+/*
+ * For a jump before the new kernel's module is there (bootstub/fall.c): a page for its code, and page tables of both kinds, in which all
+ * memory stands at its physical address, and the local APICs' registers, too.
+ */
+static int make_jump(void)
+{
+	u64 end = max_t(u64, PFN_PHYS(kup_max_pfn()), 1ULL << 32), addr, step = boot_cpu_has(X86_FEATURE_GBPAGES) ? SZ_1G : SZ_2M;
+	u64 *code, *p5, *p4, *p3, *p2;
+	int err;
+
+	code = new_page(&err);
+	p5 = code ? new_page(&err) : NULL;
+	p4 = p5 ? new_page(&err) : NULL;
+	if (!p4)
+		return err;
+	if (end > 1ULL << 48)	/* one table of the lower four levels */
+		return -E2BIG;
+	p5[0] = __pa(p4) | ENTRY_TABLE;
+	for (addr = 0; addr < end; addr += step) {
+		p3 = lower_table(&p4[addr >> 39], &err);
+		if (!p3)
+			return err;
+		if (step == SZ_1G) {
+			p3[addr >> 30 & 511] = addr | ENTRY_LEAF;
+			continue;
+		}
+		p2 = lower_table(&p3[addr >> 30 & 511], &err);
+		if (!p2)
+			return err;
+		p2[addr >> 21 & 511] = addr | ENTRY_LEAF;
+	}
+	kup_kept.jump_code = __pa(code);
+	kup_kept.jump_table[0] = __pa(p4);
+	kup_kept.jump_table[1] = __pa(p5);
+	return 0;
+}
+
 /* The next entry of kexec's list, over the ends of its pages. NULL at the end. */
 static const kimage_entry_t *next_entry(const kimage_entry_t *e)
 {
@@ -113,7 +177,7 @@ static int keep(const struct kimage *image, char *why)
 	kup_kept.piece = kvmalloc_array(KUP_MAX_PIECES, sizeof(*kup_kept.piece), GFP_KERNEL);
 	if (!kup_kept.piece)
 		return -ENOMEM;
-	err = copy_pages(image, why);
+	err = copy_pages(image, why) ?: make_jump();
 	for (i = 0; i < kup_kept.nr && !err; i++) {
 		kup_kept.sum = kup_sum(__va(kup_kept.piece[i].from), kup_kept.piece[i].size, kup_kept.sum);
 		cond_resched();
@@ -132,7 +196,7 @@ int kup_keep(struct kup_fallback *f)
 	int err;
 
 	lockdep_assert_held(&kup.lock);
-	if (!f->seconds)
+	if (!f->seconds || !f->boot_seconds || f->zero)
 		return -EINVAL;
 	if (!image || !lock) {
 		kup_say(f->why, "this kernel lacks %s", image ? "__kexec_lock" : "kexec_image");
@@ -156,6 +220,7 @@ int kup_keep(struct kup_fallback *f)
 		return err;
 	}
 	kup_kept.seconds = f->seconds;
+	kup_kept.boot_seconds = f->boot_seconds;
 	f->pages = kup_kept.pages;
 	return 0;
 }

@@ -29,10 +29,11 @@ void kup_window_free(void);
 extern struct kup_kept {
 	struct kup_piece *piece;
 	u32 nr;
-	u32 seconds;
+	u32 seconds, boot_seconds;
 	u64 pages;
 	u64 entry;
 	u64 sum;		/* of what the pieces hold */
+	u64 jump_code, jump_table[2];	/* as in the handover */
 } kup_kept;
 
 void kup_keep_forget(void);

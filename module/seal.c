@@ -365,6 +365,9 @@ static int write_area(struct seal *s)
 		.fallback_seconds = kup_kept.seconds,
 		.fallback_entry = kup_kept.entry,
 		.fallback_sum = kup_kept.sum,
+		.boot_cycles = check_tsc_unstable() ? 0 : kup_kept.boot_seconds * 1000ULL * tsc_khz,
+		.jump_code = kup_kept.jump_code,
+		.jump_table = { kup_kept.jump_table[0], kup_kept.jump_table[1] },
 		.stub_state = KUP_STUB_NONE,
 	};
 	u64 dir_size = hdr.stream_pages * sizeof(u32), pieces_size = kup_kept.nr * sizeof(*kup_kept.piece);

@@ -44,6 +44,7 @@ static int print_json(const char *path, const struct kup_image_info *i)
 	add_hex(o, "stub_address", i->stub_addr);
 	add_int(o, "stub_size", i->stub_size);
 	add_int(o, "stub_room", i->stub_room);
+	add_text(o, "fallback_lacks", i->no_fall ?: "");
 	add_hex(o, "entry", i->entry);
 	add_hex(o, "load_start", i->load_start);
 	add_hex(o, "load_end", i->load_end);
@@ -72,6 +73,8 @@ static int print_text(const char *path, const struct kup_image_info *i)
 	printf("symbols      %u, layout: %s\n", i->nr_syms, i->kallsyms);
 	printf("setup_arch   %#" PRIx64 ", called at %#" PRIx64 "\n", i->setup_arch, i->call_site);
 	printf("stub         %#" PRIx64 ", %u bytes of %" PRIu64 " unused\n", i->stub_addr, i->stub_size, i->stub_room);
+	printf("fallback     %s%s\n", i->no_fall ? "from the adoption on only; for one from the stub on it lacks what is known of " : "from the stub on",
+	       i->no_fall ?: "");
 	printf("memblock     reserved at %u; type: cnt %u, max %u, total_size %u, regions %u\n", l->memblock_reserved, l->type_cnt,
 	       l->type_max, l->type_total_size, l->type_regions);
 	printf("region       %u bytes: base %u, size %u; by %s\n", l->region_size, l->region_base, l->region_length, i->reserve_fn);

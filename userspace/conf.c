@@ -79,6 +79,8 @@ int kup_conf_set(struct kup_conf *conf, const char *key, const char *value)
 		return replace(&conf->fallback_initrd, value);
 	if (!strcmp(key, "fallback-seconds"))
 		return seconds(&conf->fallback_seconds, value);
+	if (!strcmp(key, "fallback-boot-seconds"))
+		return seconds(&conf->fallback_boot_seconds, value);
 	if (!strcmp(key, "health"))
 		return add(&conf->health, &conf->nr_health, value);
 	if (!strcmp(key, "health-seconds"))
@@ -152,7 +154,7 @@ static int read_one(const char *path, struct kup_conf *conf, struct kup_err *err
 		if (ret == -EINVAL) {
 			kup_err_set(err, ret, "%s:%d: unknown key `%s`", path, nr, kup_trim(line));
 			kup_err_next(err, "known: target, kernel, initrd, append, criu, profile-off, policy, on-alarm, fallback, fallback-kernel, "
-				      "fallback-initrd, fallback-seconds, health, health-seconds");
+				      "fallback-initrd, fallback-seconds, fallback-boot-seconds, health, health-seconds");
 		} else if (ret == -ERANGE) {
 			kup_err_set(err, ret, "%s:%d: %s is not for `%s`", path, nr, kup_trim(eq + 1), kup_trim(line));
 			kup_err_next(err, "`on` or `off`; seconds are from 1 to 3600");

@@ -26,7 +26,7 @@ struct kup_conf {
 	bool fallback;		/* keep the running kernel, to come back to if the new one fails */
 	char *fallback_kernel;	/* its image, if it is not where the running kernel's is as a rule */
 	char *fallback_initrd;
-	unsigned int fallback_seconds;	/* without progress; 0: the default */
+	unsigned int fallback_seconds, fallback_boot_seconds;	/* without progress, and to the adoption; 0: the default */
 	char **health;		/* commands, in their order */
 	size_t nr_health;
 	unsigned int health_seconds;	/* for all of them; 0: the default */

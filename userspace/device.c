@@ -130,9 +130,9 @@ int kup_device_drain(int dev, uint32_t flags, struct kup_err *err)
 	return simple(dev, KUP_IOC_DRAIN, flags, 0, "drain", err);
 }
 
-int kup_device_keep(int dev, unsigned int seconds, struct kup_err *err)
+int kup_device_keep(int dev, unsigned int seconds, unsigned int boot_seconds, struct kup_err *err)
 {
-	struct kup_fallback f = { .size = sizeof(f), .op = KUP_FALLBACK_KEEP, .seconds = seconds };
+	struct kup_fallback f = { .size = sizeof(f), .op = KUP_FALLBACK_KEEP, .seconds = seconds, .boot_seconds = boot_seconds };
 	int ret = call(dev, KUP_IOC_FALLBACK, &f, f.why, "keeping the running kernel", err);
 
 	if (ret == -ENOMEM)

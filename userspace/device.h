@@ -28,7 +28,7 @@ int kup_device_adopt(int dev, uint64_t area, struct kup_adopt *a, struct kup_err
 int kup_device_attach(int dev, pid_t pid, pid_t old_pid, struct kup_attach *a, struct kup_err *err);
 int kup_device_commit(int dev, struct kup_err *err);
 int kup_device_drain(int dev, uint32_t flags, struct kup_err *err);
-int kup_device_keep(int dev, unsigned int seconds, struct kup_err *err);	/* what kexec has loaded, to fall back to */
+int kup_device_keep(int dev, unsigned int seconds, unsigned int boot_seconds, struct kup_err *err);	/* what kexec has loaded, to fall back to */
 int kup_device_fallback(int dev, enum kup_fallback_op op, const char *why, struct kup_err *err);	/* all but KEEP */
 int kup_device_netlock(int dev, bool on, struct kup_err *err);
 

@@ -11,7 +11,8 @@
 
 struct kup_image;
 
-#define KUP_FALLBACK_SECONDS 60	/* without progress, unless configured otherwise */
+#define KUP_FALLBACK_SECONDS 60		/* without progress, unless configured otherwise; */
+#define KUP_FALLBACK_BOOT_SECONDS 120	/* and from the jump to the adoption */
 
 /* All zero: no fallback. */
 struct kup_fallback_kernel {

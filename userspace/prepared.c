@@ -65,10 +65,10 @@ static char *make_key(const struct kup_conf *conf, const struct kup_kernel *k, u
 			return NULL;
 		}
 	*initrd_size = st[1].st_size;
-	if (asprintf(&key, "%s %lld %lld.%ld %s %lld %lld.%ld %s/%s/%d %s %s %u", k->vmlinuz, (long long)st[0].st_size,
+	if (asprintf(&key, "%s %lld %lld.%ld %s %lld %lld.%ld %s/%s/%d %s %s %u %u", k->vmlinuz, (long long)st[0].st_size,
 		     (long long)st[0].st_mtim.tv_sec, st[0].st_mtim.tv_nsec, k->initrd, (long long)st[1].st_size,
 		     (long long)st[1].st_mtim.tv_sec, st[1].st_mtim.tv_nsec, conf->append ?: "", conf->profile_off ?: "", conf->fallback,
-		     conf->fallback_kernel ?: "", conf->fallback_initrd ?: "", conf->fallback_seconds) < 0)
+		     conf->fallback_kernel ?: "", conf->fallback_initrd ?: "", conf->fallback_seconds, conf->fallback_boot_seconds) < 0)
 		return NULL;
 	return key;
 }
@@ -95,11 +95,12 @@ struct json_object *kup_prepared_for(int dev, const struct kup_conf *conf, const
 }
 
 static int load(const struct kup_kernel *k, struct kup_image *img, const struct kup_prepare *p, const char *cmdline,
-		bool checks, struct kup_steps *steps, struct kup_err *err)
+		bool checks, bool fall, struct kup_steps *steps, struct kup_err *err)
 {
 	const struct kup_patch patch = {
 		.area = p->area,
 		.nonce = p->nonce,
+		.fall = fall,
 		.window_base = p->window_base + KUP_KEXEC_LOW_ROOM,
 		.window_size = p->window_size - KUP_KEXEC_LOW_ROOM,
 	};
@@ -154,11 +155,12 @@ static int keep(int dev, const struct kup_conf *conf, const struct kup_fallback_
 	if (ret)
 		goto out;
 	cmdline = arguments(conf, words, p->area, tsc_khz, &profile, err);
-	ret = !cmdline ? -EINVAL : load(&fb->kernel, fb->img, p, cmdline, !kup_profile_has(&profile, "integrity"), steps, err);
+	ret = !cmdline ? -EINVAL : load(&fb->kernel, fb->img, p, cmdline, !kup_profile_has(&profile, "integrity"), false, steps, err);
 	if (!ret)
 		ret = kup_step_begin(steps, "keep", err);
 	if (!ret)
-		ret = kup_device_keep(dev, conf->fallback_seconds ?: KUP_FALLBACK_SECONDS, err);
+		ret = kup_device_keep(dev, conf->fallback_seconds ?: KUP_FALLBACK_SECONDS,
+				      conf->fallback_boot_seconds ?: KUP_FALLBACK_BOOT_SECONDS, err);
 	kup_kexec_unload();
 	free(cmdline);
 out:
@@ -236,7 +238,7 @@ int kup_prepare(int dev, const struct kup_conf *conf, const struct kup_kernel *k
 		goto err_abort;
 	kup_fallback_close(&fb);
 	cmdline = arguments(conf, conf->append, p.area, st.tsc_khz, &profile, err);
-	ret = cmdline ? load(kernel, img, &p, cmdline, !kup_profile_has(&profile, "integrity"), steps, err) : -EINVAL;
+	ret = cmdline ? load(kernel, img, &p, cmdline, !kup_profile_has(&profile, "integrity"), conf->fallback, steps, err) : -EINVAL;
 	if (ret)
 		goto err_abort;
 	ret = kup_step_begin(steps, "warm-criu", err);

@@ -272,6 +272,7 @@ static void fill(unsigned int c, void *arg)
 		break;
 	case FALLBACK:
 		((struct kup_fallback *)arg)->op = rnd(8) ? 1 + rnd(5) : some_number();
+		((struct kup_fallback *)arg)->boot_seconds = rnd(8) ? 1 + rnd(60) : some_number();
 		((struct kup_fallback *)arg)->seconds = rnd(8) ? 1 + rnd(60) : some_number();
 		break;
 	}

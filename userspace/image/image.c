@@ -197,19 +197,30 @@ static uint8_t *writable_at(const struct kup_image *img, uint8_t *copy, uint64_t
 	return p ? copy + (p - img->elf.data) : NULL;
 }
 
+/* The 32 bits of distance of the call or jump at @site. */
+static int redirect(const struct kup_image *img, uint8_t *copy, uint64_t site, uint64_t to)
+{
+	uint8_t *call = writable_at(img, copy, site, 5);
+	int64_t distance = to - (site + 5);
+
+	if (!call || distance != (int32_t)distance)
+		return -EINVAL;
+	for (int i = 0; i < 4; i++)
+		call[1 + i] = (uint32_t)distance >> (8 * i);
+	return 0;
+}
+
 static int patch_copy(const struct kup_image *img, const struct kup_patch *patch, uint8_t *copy, struct kup_err *err)
 {
 	const struct kup_image_info *info = &img->info;
 	struct kup_stub_params params = info->layout;
 	uint8_t *place = writable_at(img, copy, info->stub_addr, info->stub_size);
-	uint8_t *call = writable_at(img, copy, info->call_site, 5);
-	int64_t distance = info->stub_addr - (info->call_site + 5);
 	Elf64_Ehdr ehdr = img->elf.ehdr;
 	struct kup_stub stub;
 	uint64_t move;
 	int ret;
 
-	if (!place || !call || distance != (int32_t)distance)
+	if (!place || redirect(img, copy, info->call_site, info->stub_addr))
 		return kup_err_set(err, -EINVAL, "the stub's place at %#llx can't be reached from %#llx",
 				   (unsigned long long)info->stub_addr, (unsigned long long)info->call_site);
 	if (patch->area % KUP_AREA_ALIGN)
@@ -225,12 +236,17 @@ static int patch_copy(const struct kup_image *img, const struct kup_patch *patch
 	params.magic = KUP_STUB_PARAMS_MAGIC;
 	params.area = patch->area;
 	params.nonce = patch->nonce;
+	memcpy(params.release, img->release, sizeof(params.release) - 1);
+	for (int i = 0; patch->fall && !info->no_fall && !ret && i < KUP_FALL_CALLS; i++) {
+		ret = redirect(img, copy, info->fall_call[i].site, info->stub_addr + stub.entry[info->fall_call[i].entry]);
+		params.calls++;
+		if (ret)
+			kup_err_set(err, ret, "the stub can't be reached from %#llx", (unsigned long long)info->fall_call[i].site);
+	}
 	memcpy(place + stub.params, &params, sizeof(params));
 	kup_stub_close(&stub);
 	if (ret)
 		return ret;
-	for (int i = 0; i < 4; i++)
-		call[1 + i] = (uint32_t)distance >> (8 * i);
 
 	ehdr.e_entry += move;
 	memcpy(copy, &ehdr, sizeof(ehdr));

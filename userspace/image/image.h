@@ -6,7 +6,8 @@
  *   2. kallsyms tables -> symbols (kallsyms.c); exactly one reading of them must fit, else the image is refused
  *   3. .BTF -> layout of memblock (btf.c)
  *   4. the one call of setup_arch() in start_kernel(), and a place for the stub in .text (place.c)
- *   5. the stub linked at its place, its parameters, the call redirected, the whole relocated (patch.c)
+ *   5. the calls that a fallback needs redirected as well (place.c): optional
+ *   6. the stub linked at its place, its parameters, the calls redirected, the whole relocated (image.c)
  *
  * Pure: no state but the handle, no trust in the input. Every refusal says what was found and what was expected. A handle
  * may be used by several threads as long as nobody closes it.
@@ -14,6 +15,7 @@
 #ifndef KUP_IMAGE_H
 #define KUP_IMAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +23,13 @@
 #include <kup/handover.h>
 
 struct kup_image;
+
+/* A call that leads to the stub if the switch has a fallback: see bootstub/fall.c. */
+struct kup_call {
+	uint64_t site;		/* of the instruction, a call or a jump with 32 bits of distance */
+	unsigned int entry;	/* index of the stub's entry */
+};
+#define KUP_FALL_CALLS 4
 
 /**
  * struct kup_image_info - what was found in an image; strings and all live as long as the handle
@@ -31,6 +40,7 @@ struct kup_image;
  * @nr_syms: symbols in them
  * @setup_arch: virtual addresses, as linked, of the function,
  * @call_site: and of the call instruction in start_kernel()
+ * @fall_call: the calls for a fallback before adoption, and @no_fall: NULL, or what this kernel lacks for one
  * @reserve_fn: the function that reserves in this kernel: memblock_reserve or __memblock_reserve
  * @stub_addr: where the stub goes; @stub_size: bytes of it
  * @stub_room: bytes of unused .text found there, at least @stub_size
@@ -49,6 +59,8 @@ struct kup_image_info {
 	uint64_t setup_arch;
 	uint64_t call_site;
 	const char *reserve_fn;
+	struct kup_call fall_call[KUP_FALL_CALLS];
+	const char *no_fall;
 	uint64_t stub_addr;
 	uint32_t stub_size;
 	uint64_t stub_room;
@@ -64,12 +76,14 @@ struct kup_image_info {
  * @nonce: of that handover
  * @window_base: 2 MiB aligned; every segment is moved into the window, as low in it as it fits
  * @window_size: 0: leave the image where it was linked
+ * @fall: the calls for a fallback lead to the stub, if the image has all of them (no_fall is NULL)
  */
 struct kup_patch {
 	uint64_t area;
 	uint64_t nonce;
 	uint64_t window_base;
 	uint64_t window_size;
+	bool fall;
 };
 
 /**

@@ -79,6 +79,7 @@ struct kup_image {
 
 /* place.c: fill in the fields of info that it finds */
 int kup_place(struct kup_image *img, struct kup_err *err);
+bool kup_is_fall_symbol(const char *name);	/* without which the stub has but no way back */
 
 /* stub.c: the object that is embedded in this program */
 struct kup_stub {
@@ -86,7 +87,8 @@ struct kup_stub {
 	const Elf64_Shdr *section;	/* .kup_stub */
 	const Elf64_Shdr *symtab;
 	const Elf64_Shdr *rela;
-	uint64_t params;		/* offset of kup_params in the section */
+	uint64_t params;		/* offset of kup_params in the section, */
+	uint64_t entry[3];		/* and of what fall_call leads to */
 };
 int kup_stub_open(struct kup_stub *stub, struct kup_err *err);
 void kup_stub_close(struct kup_stub *stub);

@@ -5,6 +5,9 @@
  * The call: start_kernel() calls setup_arch() once, by an E8 call. That one instruction is redirected; a function's entry is
  * never touched, since ftrace checks those at boot.
  *
+ * With a fallback some more calls are redirected, to where bootstub/fall.c begins. A kernel that does not have exactly those is taken all
+ * the same, but there is no way back then before the handover is adopted.
+ *
  * The place: the linker fills .text with int3 up to its alignment, a long run at the end and short ones elsewhere. The longest one
  * without a symbol inside is nobody's. It is mapped executable when the stub runs, and stays .text: it is not freed after boot.
  */
@@ -12,6 +15,7 @@
 
 #define INT3		0xcc
 #define CALL		0xe8
+#define JUMP		0xe9
 #define MARGIN		64		/* bytes left alone at both ends of a run */
 #define PLACE_ALIGN	64
 
@@ -89,6 +93,75 @@ static int find_place(struct kup_image *img, struct kup_err *err)
 	return 0;
 }
 
+/* What fall.c refers to. */
+static const char *const fall_symbols[] = {
+	"smp_ops", "crash_notes", "vscnprintf", "__crash_kexec", "calc_global_load", "panic", "machine_crash_shutdown", "nmi_shootdown_cpus",
+	"kdump_nmi_shootdown_cpus",
+};
+
+bool kup_is_fall_symbol(const char *name)
+{
+	for (size_t i = 0; i < sizeof(fall_symbols) / sizeof(*fall_symbols); i++)
+		if (!strcmp(fall_symbols[i], name))
+			return true;
+	return false;
+}
+
+/* panic() became a shell around vpanic() in 6.17. The tick's call may be its last one, a jump. */
+static const struct {
+	const char *in[2], *to;
+	unsigned int nr;
+} fall_calls[] = {
+	{ { "panic", "vpanic" }, "__crash_kexec", 2 },
+	{ { "panic", "vpanic" }, "vscnprintf", 1 },
+	{ { "tick_do_update_jiffies64", NULL }, "calc_global_load", 1 },
+};
+
+/* Calls of @to in the function @in, to @call, of which @room are left. Return: how many there are. */
+static unsigned int find_calls(const struct kup_image *img, const char *in, uint64_t to, unsigned int entry, struct kup_call *call, unsigned int room)
+{
+	unsigned int nr = 0;
+	uint64_t start, end;
+	const uint8_t *code;
+
+	if (!in || kup_syms_find(&img->syms, in, &start))
+		return 0;
+	end = kup_syms_next(&img->syms, start);
+	code = end - start < (64 << 10) ? kup_elf_at(&img->elf, start, end - start) : NULL;
+	for (uint64_t i = 0; code && i + 5 <= end - start; i++) {
+		if ((code[i] != CALL && code[i] != JUMP) || start + i + 5 + (int32_t)kup_le32(code + i + 1) != to)
+			continue;
+		if (nr < room)
+			call[nr] = (struct kup_call){ .site = start + i, .entry = entry };
+		nr++;
+	}
+	return nr;
+}
+
+/* Return: NULL or what is missing. */
+static const char *find_fall(struct kup_image *img)
+{
+	struct kup_call *call = img->info.fall_call;
+	unsigned int room = KUP_FALL_CALLS;
+	uint64_t to;
+
+	for (size_t i = 0; i < sizeof(fall_symbols) / sizeof(*fall_symbols); i++)
+		if (kup_syms_find(&img->syms, fall_symbols[i], &to))
+			return fall_symbols[i];
+	for (size_t i = 0; i < sizeof(fall_calls) / sizeof(*fall_calls); i++) {
+		unsigned int nr = 0;
+
+		kup_syms_find(&img->syms, fall_calls[i].to, &to);
+		for (size_t k = 0; k < 2 && nr <= fall_calls[i].nr; k++)
+			nr += find_calls(img, fall_calls[i].in[k], to, i, call + nr, room > nr ? room - nr : 0);
+		if (nr != fall_calls[i].nr)
+			return fall_calls[i].to;
+		call += nr;
+		room -= nr;
+	}
+	return NULL;
+}
+
 int kup_place(struct kup_image *img, struct kup_err *err)
 {
 	uint64_t addr;
@@ -96,6 +169,7 @@ int kup_place(struct kup_image *img, struct kup_err *err)
 	if (find_call(img, err) || find_place(img, err) || symbol(img, "memblock", &addr, err) ||
 	    symbol(img, "page_offset_base", &addr, err))
 		return -ENOTSUP;
+	img->info.no_fall = find_fall(img);
 	img->info.reserve_fn = "__memblock_reserve";
 	if (!kup_syms_find(&img->syms, img->info.reserve_fn, &addr))
 		return 0;

@@ -24,9 +24,13 @@ static const char *sym_name(const struct kup_stub *stub, const Elf64_Sym *sym)
 	return (const char *)stub->elf.data + str->sh_offset + sym->st_name;
 }
 
+/* In the order of place.c's calls. */
+static const char *const entries[] = { "kup_fall_panic", "kup_fall_text", "kup_fall_tick" };
+
 int kup_stub_open(struct kup_stub *stub, struct kup_err *err)
 {
 	bool entry = false, params = false;
+	size_t nr_entries = 0;
 
 	*stub = (struct kup_stub){};
 	if (kup_elf_parse(&stub->elf, kup_stub_blob, kup_stub_blob_end - kup_stub_blob, ET_REL, NULL))
@@ -46,13 +50,18 @@ int kup_stub_open(struct kup_stub *stub, struct kup_err *err)
 			continue;
 		if (!strcmp(name, "kup_stub"))
 			entry = !sym.st_value;
+		for (size_t e = 0; e < sizeof(entries) / sizeof(*entries); e++)
+			if (!strcmp(name, entries[e]) && sym.st_value < stub->section->sh_size) {
+				stub->entry[e] = sym.st_value;
+				nr_entries++;
+			}
 		if (!strcmp(name, "kup_params")) {
 			stub->params = sym.st_value;
 			params = kup_within(sym.st_value, sizeof(struct kup_stub_params), stub->section->sh_size) &&
 				 kup_le64(stub->elf.data + stub->section->sh_offset + sym.st_value) == KUP_STUB_PARAMS_MAGIC;
 		}
 	}
-	if (entry && params)
+	if (entry && params && nr_entries == sizeof(entries) / sizeof(*entries))
 		return 0;
 bad:
 	kup_stub_close(stub);
@@ -80,6 +89,10 @@ static int resolve(const struct kup_stub *stub, const struct kup_image *img, siz
 	name = sym_name(stub, &sym);
 	if (name && !strcmp(name, "memblock_reserve"))
 		name = img->info.reserve_fn;
+	if (name && img->info.no_fall && kup_is_fall_symbol(name)) {
+		*addr = img->info.stub_addr;	/* nothing leads to where it is used */
+		return 0;
+	}
 	if (!name || sym.st_shndx != SHN_UNDEF || kup_syms_find(&img->syms, name, addr))
 		return kup_err_set(err, -ENOTSUP, "the boot stub needs the symbol %s: the image has none, or several", name ? name : "?");
 	return 0;

@@ -210,11 +210,21 @@ static void test_elf(void)
 	synth_free(&s);
 }
 
-/* What any patched image must be: the original but for headers, the call and the stub; and those as they should be. */
+static bool in_calls(const uint8_t *p, const uint8_t *const call[KUP_FALL_CALLS])
+{
+	for (unsigned int i = 0; i < KUP_FALL_CALLS; i++)
+		if (call[i] && p > call[i] && p < call[i] + 5)
+			return true;
+	return false;
+}
+
+/* What any patched image must be: the original but for headers, the calls and the stub; and those as they should be. */
 static void check_patched(const struct kup_image *img, const struct kup_patch *patch, const char *what)
 {
 	const struct kup_image_info *info = kup_image_info(img);
-	const uint8_t *call, *place;
+	const bool falls = patch->fall && !info->no_fall;
+	const uint8_t *call, *place, *fall[KUP_FALL_CALLS] = {};
+	uint64_t to[KUP_FALL_CALLS];
 	struct kup_stub_params params;
 	struct kup_elf elf;
 	size_t size, params_at = 0, changed = 0;
@@ -247,8 +257,21 @@ static void check_patched(const struct kup_image *img, const struct kup_patch *p
 	if (CHECK_FOR(params_at, "%s", what)) {
 		memcpy(&params, place + params_at, sizeof(params));
 		CHECK_FOR(params.area == patch->area && params.nonce == patch->nonce, "%s", what);
-		params.magic = params.area = params.nonce = 0;
+		CHECK_FOR(!strcmp(params.release, info->release) && params.calls == (falls ? KUP_FALL_CALLS : 0), "%s", what);
+		params.magic = params.area = params.nonce = params.calls = 0;
+		memset(params.release, 0, sizeof(params.release));
 		CHECK_FOR(!memcmp(&params, &info->layout, sizeof(params)), "%s", what);
+	}
+	/* What a fallback needs: into the stub, each kind of call to its own entry there. */
+	for (unsigned int i = 0; falls && i < KUP_FALL_CALLS; i++) {
+		const struct kup_call *c = &info->fall_call[i];
+
+		fall[i] = kup_elf_at(&elf, c->site, 5);
+		CHECK_FOR(fall[i] && (fall[i][0] == 0xe8 || fall[i][0] == 0xe9), "%s: call %u", what, i);
+		to[i] = fall[i] ? c->site + 5 + (int32_t)kup_le32(fall[i] + 1) - info->stub_addr : 0;
+		CHECK_FOR(to[i] > 0 && to[i] < info->stub_size, "%s: call %u", what, i);
+		for (unsigned int k = 0; k < i; k++)
+			CHECK_FOR((to[i] == to[k]) == (c->entry == info->fall_call[k].entry), "%s: calls %u and %u", what, k, i);
 	}
 	/* Every reference to setup_arch and memblock_reserve by a call or a jump leads there. */
 	for (const char *const *name = (const char *const[]){ "setup_arch", info->reserve_fn, NULL }; place && *name; name++) {
@@ -259,22 +282,22 @@ static void check_patched(const struct kup_image *img, const struct kup_patch *p
 			found += (place[i] == 0xe8 || place[i] == 0xe9) &&
 				 info->stub_addr + i + 5 + (int32_t)kup_le32(place + i + 1) == addr;
 		/* One page is reserved in either case: to learn from, or to keep the reason of a refusal. */
-		CHECK_FOR(found == (strcmp(*name, "setup_arch") ? 2 : 1), "%s: %lu ways to %s", what, found, *name);
+		CHECK_FOR(found == (strcmp(*name, "setup_arch") ? 3 : 1), "%s: %lu ways to %s", what, found, *name);
 	}
 	for (size_t i = elf.ehdr.e_phoff + elf.ehdr.e_phnum * sizeof(Elf64_Phdr); i < size; i++)
 		changed += data[i] != img->elf.data[i] && !(data + i > call && data + i < call + 5) &&
-			   !(data + i >= place && data + i < place + info->stub_size);
+			   !(data + i >= place && data + i < place + info->stub_size) && !in_calls(data + i, fall);
 	CHECK_FOR(!changed, "%s: %zu bytes changed elsewhere", what, changed);
 	kup_elf_free(&elf);
 	free(data);
 }
 
 static const struct kup_patch patches[] = {
-	{ 0, 0, 0, 0 },
-	{ 0x123400000, 0xfedcba9876543210, 0, 0 },
-	{ 0x123400000, 0xfedcba9876543210, 0x40000000, 0x8000000 },
-	{ 0x123400000, 1, 0x200000, 0x8000000 },	/* downwards */
-	{ 0x123400000, 1, 0x1ff8000000, 0x8000000 },
+	{ 0, 0, 0, 0, false },
+	{ 0x123400000, 0xfedcba9876543210, 0, 0, true },
+	{ 0x123400000, 0xfedcba9876543210, 0x40000000, 0x8000000, false },
+	{ 0x123400000, 1, 0x200000, 0x8000000, true },	/* downwards */
+	{ 0x123400000, 1, 0x1ff8000000, 0x8000000, true },
 };
 
 #define NR_PATCHES (sizeof(patches) / sizeof(*patches))
@@ -352,6 +375,7 @@ static void test_real(void)
 
 		if (!CHECK_FOR(!kup_image_open(path, &img, &err), "%.60s: %.90s", path, err.what))
 			continue;
+		CHECK_FOR(!kup_image_info(img)->no_fall, "%s: no fallback before adoption: %s", base, kup_image_info(img)->no_fall);
 		printf("# %s: %s, %s, %u symbols, %s\n", kup_image_info(img)->release, kup_image_info(img)->compression,
 		       kup_image_info(img)->kallsyms, kup_image_info(img)->nr_syms, kup_image_info(img)->reserve_fn);
 		if (!strncmp(base, "vmlinuz-", 8))

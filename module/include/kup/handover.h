@@ -18,7 +18,8 @@
  *              the area, the stream's frames, the pieces and every preserved frame, rounded out to blocks (block_order).
  *   directory  __u32[stream_pages]: the pfn of each page of the stream, in order.
  *   pieces     struct kup_piece[nr_pieces], if there is a fallback: where the pages of the kernel that was left are kept, and
- *              where they go if it has to come back. See module/fallback.c.
+ *              where they go if it has to come back; those that go nowhere are for the jump itself. See module/fallback.c and
+ *              bootstub/fall.c. If there are any, the header's page stays reserved as long as the new kernel runs.
  *   scratch    room in which the stub builds memblock's own region array. The new kernel frees exactly these pages
  *              after boot; nobody else may use or free them there.
  *
@@ -32,7 +33,7 @@
 #include <linux/types.h>
 
 #define KUP_HANDOVER_MAGIC	0x5050502d50554b01ULL	/* "\1KUP-PPP" */
-#define KUP_HANDOVER_VERSION	2
+#define KUP_HANDOVER_VERSION	3
 
 #define KUP_AREA_SIZE		(4ULL << 20)
 #define KUP_AREA_ALIGN		(2ULL << 20)
@@ -71,6 +72,15 @@ enum kup_stub_state {
 	KUP_STUB_STALE,			/* stub_state was not KUP_STUB_NONE */
 };
 
+/* In a panic before the handover is adopted: what becomes of the boot CPU, if it is on another one. */
+enum kup_jumper {
+	KUP_JUMPER_NONE = 0,
+	KUP_JUMPER_WAITS,	/* it was stopped, and waits for the decision */
+	KUP_JUMPER_GO,		/* it jumps */
+	KUP_JUMPER_HALT,	/* the other one does */
+	KUP_JUMPER_NOBODY,	/* there is nothing to go back for */
+};
+
 struct kup_handover {
 	__u64 magic;
 	__u32 version;
@@ -98,12 +108,15 @@ struct kup_handover {
 	__u64 maps_sum;			/* of the maps section, rounded up to 8 bytes with zeros */
 	__u64 store_sum;		/* of the store, likewise */
 
-	__u64 pieces_off;		/* 0 if there is no fallback, and then the next four, too */
+	__u64 pieces_off;		/* 0 if there is no fallback, and then the next eight, too */
 	__u32 nr_pieces;
 	__u32 fallback_seconds;		/* so long without progress is a hang */
 	__u64 fallback_entry;		/* physical address at which the kernel that comes back begins */
 	__u64 pieces_sum;		/* of the pieces array */
 	__u64 fallback_sum;		/* of what the pieces hold, one after the other */
+	__u64 boot_cycles;		/* of the TSC, from the stub to the adoption: more is a hang; 0: nobody can tell */
+	__u64 jump_code;		/* a page for the code that jumps, in a piece */
+	__u64 jump_table[2];		/* page tables, of four levels and of five, in which all memory stands at its physical address; in pieces */
 
 	__u64 seal_tsc;			/* TSC when sealed */
 	char  release[64];		/* of the kernel that sealed it, NUL padded */
@@ -115,7 +128,7 @@ struct kup_handover {
 	__u64 stub_tsc_in;
 	__u64 stub_tsc_out;
 	__u32 falls;			/* how often a kernel fell back; not more than once */
-	__u32 zero;
+	__u32 jumper;			/* enum kup_jumper */
 	char  fell_from[64];		/* release of the kernel that did, */
 	char  fell_why[128];		/* and the last words of its panic */
 };
@@ -133,10 +146,10 @@ static_assert(offsetof(struct kup_handover, stream_pages) == 72, "handover layou
 static_assert(offsetof(struct kup_handover, extents_sum) == 120, "handover layout");
 static_assert(sizeof(struct kup_piece) == 24, "handover layout");
 static_assert(offsetof(struct kup_handover, pieces_off) == 152, "handover layout");
-static_assert(offsetof(struct kup_handover, release) == 200, "handover layout");
-static_assert(offsetof(struct kup_handover, header_sum) == 264, "handover layout");
-static_assert(offsetof(struct kup_handover, falls) == 296, "handover layout");
-static_assert(sizeof(struct kup_handover) == 496, "handover layout");
+static_assert(offsetof(struct kup_handover, release) == 232, "handover layout");
+static_assert(offsetof(struct kup_handover, header_sum) == 296, "handover layout");
+static_assert(offsetof(struct kup_handover, falls) == 328, "handover layout");
+static_assert(sizeof(struct kup_handover) == 528, "handover layout");
 
 /*
  * Parameters of the stub, in its .kup_params section; the injector fills them in. Struct layouts come from the target
@@ -155,10 +168,12 @@ struct kup_stub_params {
 	__u32 region_size;		/* sizeof(struct memblock_region); at most KUP_MAX_REGION_SIZE */
 	__u32 region_base;
 	__u32 region_length;		/* offset of .size */
+	__u64 calls;			/* of the kernel that lead to the stub's fall.c; 0: none, the switch has no fallback */
+	char  release[64];		/* of the kernel that the stub is in, NUL padded */
 };
 #define KUP_MAX_REGION_SIZE	32u
 #define KUP_REGION_SLACK	4096u	/* free slots left to the kernel, so that it never doubles the array */
-static_assert(sizeof(struct kup_stub_params) == 56, "stub parameters layout");
+static_assert(sizeof(struct kup_stub_params) == 128, "stub parameters layout");
 
 /*
  * handover.c: pure functions, the same file in the module, the stub and userspace.

@@ -186,7 +186,8 @@ struct kup_attach {
  * DROP (ADOPTED): as END, but the applications do not go on yet.
  * GO (ADOPTED): fall back now, for @why. Does not return, unless (-ENOENT) there is no fallback armed.
  * @op: one of these
- * @seconds: for KEEP: so long without progress is a hang
+ * @seconds: for KEEP: so long without progress is a hang, from the adoption on, and
+ * @boot_seconds: from the start of the new kernel to the adoption
  * @pages: out, of KEEP: so many are kept
  * @why: in for GO; out if it fails
  */
@@ -195,6 +196,8 @@ struct kup_fallback {
 	__u32 flags;		/* 0 */
 	__u32 op;
 	__u32 seconds;
+	__u32 boot_seconds;
+	__u32 zero;
 	__u64 pages;
 	char  why[KUP_WHY_LEN];
 };
