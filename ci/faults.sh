@@ -7,6 +7,7 @@
 #   in the switch     the old kernel goes on, and nobody helps
 #   in the restore    the new kernel goes on, with `kup-ppp restore` called again
 #   from `attach` to `resume`, when a tree that fails is lost: with --fallback, the old kernel goes on, and nobody helps
+#   in `health`       the same, in a scenario that has a health command
 . "$(dirname "$0")/lib.sh"
 
 patterns=("$@")
@@ -35,31 +36,32 @@ live()
 	for f in "$@"; do
 		args+=(--fault "$f")
 		case $scenario:$f in
-		*/fallback:*:kill) args+=(--fall "fault=no progress") ;;
-		*/fallback:*) args+=(--fall "fault=restore: ") ;;
+		*/fallback:*:kill|*/health:*:kill) args+=(--fall "fault=no progress") ;;
+		*/fallback:*|*/health:*) args+=(--fall "fault=restore: ") ;;
 		esac
 	done
-	[[ $scenario != */fallback ]] || args+=(--fallback)
+	[[ $scenario != */fallback && $scenario != */health ]] || args+=(--fallback)
 	"$top/ci/scenario" --scenario "$scenario" --from "$from" --to "$(printf "$to%.0s," "$@" | sed 's/,$//')" --size 16 --limit 1800 --quiet \
 		--json "$tmp/$name.json" "${args[@]}" >/dev/null 2>"$tmp/$name.log" || { sed 's/^/# /' "$tmp/$name.log" >&2; touch "$tmp/failed"; }
 }
 
 mapfile -t old < <(faults switch)
-new=() lost=()
+new=() lost=() health=()
 for f in $(faults restore); do
-	if is_lost "$f"; then lost+=("$f"); else new+=("$f"); fi
+	if [[ $f == *:health:* ]]; then health+=("$f"); elif is_lost "$f"; then lost+=("$f"); else new+=("$f"); fi
 done
-[ $((${#old[@]} + ${#new[@]} + ${#lost[@]})) -gt 0 ] || die "no fault fits ${patterns[*]}: kup-ppp faults"
+[ $((${#old[@]} + ${#new[@]} + ${#lost[@]} + ${#health[@]})) -gt 0 ] || die "no fault fits ${patterns[*]}: kup-ppp faults"
 for ((i = 0; i < ${#old[@]}; i += 40)); do live "old-$i" memcached 6.1 6.12 "${old[@]:i:40}"; done
 for ((i = 0; i < ${#new[@]}; i += 40)); do live "new-$i" memcached 6.12 6.12 "${new[@]:i:40}"; done
 for ((i = 0; i < ${#lost[@]}; i += 40)); do live "lost-$i" "$top/ci/tests/fallback" 6.12 6.1 "${lost[@]:i:40}"; done
+for ((i = 0; i < ${#health[@]}; i += 40)); do live "health-$i" "$top/ci/tests/health" 6.12 6.1 "${health[@]:i:40}"; done
 
 cat "$tmp"/*.json | jq -s '
 	[.[] | . as $life | .switches | to_entries[] | .value + {last: (.key == ($life.switches | length - 1)), life: $life.ok}] as $switches |
 	[$ARGS.positional[] | . as $fault | ([$switches[] | select(.fault == $fault)] | .[0]) as $s |
 	 {fault: $fault, result: (if $s and ($s.life or ($s.last | not)) and $s.gap_ms then "ok" else "failed" end),
 	  kernel: (if $s.blackout_ms? and ($s.report.fallback? | not) then $s.to else $s.from? end), exit: $s.exit?, gap_ms: $s.gap_ms?, said: ($s.said? // "" | split("\n") | map(select(test("kup-ppp: "))) | .[0])}] |
-	{faults: length, ok: map(select(.result == "ok")) | length, cells: .}' --args "${old[@]}" "${new[@]}" "${lost[@]}" >"$build/faults.json"
+	{faults: length, ok: map(select(.result == "ok")) | length, cells: .}' --args "${old[@]}" "${new[@]}" "${lost[@]}" "${health[@]}" >"$build/faults.json"
 jq -r '.cells[] | [.fault, .result, .kernel // "-", .exit // "-", .gap_ms // "-", .said // ""] | @tsv' "$build/faults.json" |
 	awk -F'\t' '{ printf "%-26s %-7s %-30s %4s %9s  %.100s\n", $1, $2, $3, $4, $5, $6 }'
 jq -r '"\(.ok) of \(.faults) faults: the application served on, every byte as it was; build/faults.json"' "$build/faults.json"
