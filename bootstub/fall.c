@@ -65,7 +65,7 @@ static struct kup_handover *armed(void)
 		return (void *)0;
 	h = at(p->area);
 	return h->magic == KUP_HANDOVER_MAGIC && h->self == p->area && h->nonce == p->nonce && h->stub_state == KUP_STUB_RESERVED &&
-	       h->nr_pieces && !h->falls && h->jumper == KUP_JUMPER_NONE ? h : (void *)0;
+	       h->jump_code && !h->falls && h->jumper == KUP_JUMPER_NONE ? h : (void *)0;
 }
 
 static int whole(const struct kup_handover *h)

@@ -8,6 +8,7 @@
  *
  * It holds memory from KEEP on, twice the image for a moment. What cannot be had is refused here, before anything is frozen.
  */
+#include <linux/cc_platform.h>
 #include <linux/kexec.h>
 #include <linux/sched/signal.h>
 
@@ -78,14 +79,16 @@ static u64 *lower_table(u64 *entry, int *err)
 
 /*
  * For a jump before the new kernel's module is there (bootstub/fall.c): a page for its code, and page tables of both kinds, in which all
- * memory stands at its physical address, and the local APICs' registers, too.
+ * memory stands at its physical address, and the local APICs' registers, too. Smaller pages where memory and devices alternate.
  */
 static int make_jump(void)
 {
-	u64 end = max_t(u64, PFN_PHYS(kup_max_pfn()), 1ULL << 32), addr, step = boot_cpu_has(X86_FEATURE_GBPAGES) ? SZ_1G : SZ_2M;
+	u64 end = max_t(u64, PFN_PHYS(kup_max_pfn()), SZ_4G), addr, step;
 	u64 *code, *p5, *p4, *p3, *p2;
 	int err;
 
+	if (cc_platform_has(CC_ATTR_MEM_ENCRYPT))	/* as kup_fallback_arm() */
+		return 0;
 	code = new_page(&err);
 	p5 = code ? new_page(&err) : NULL;
 	p4 = p5 ? new_page(&err) : NULL;
@@ -95,6 +98,7 @@ static int make_jump(void)
 		return -E2BIG;
 	p5[0] = __pa(p4) | ENTRY_TABLE;
 	for (addr = 0; addr < end; addr += step) {
+		step = addr >= SZ_4G && boot_cpu_has(X86_FEATURE_GBPAGES) ? SZ_1G : SZ_2M;
 		p3 = lower_table(&p4[addr >> 39], &err);
 		if (!p3)
 			return err;

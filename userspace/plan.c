@@ -153,8 +153,7 @@ static bool tree_fits(struct json_object *tree)
 struct json_object *kup_plan_read(const char *path, struct kup_err *err)
 {
 	struct json_object *plan = json_object_from_file(path), *trees;
-	bool fits = has(plan, "version", json_type_int) && has(plan, "trees", json_type_array) && has(plan, "steps", json_type_array) &&
-		    has(plan, "health", json_type_array) && has(plan, "health_seconds", json_type_int);
+	bool fits = has(plan, "version", json_type_int) && has(plan, "trees", json_type_array) && has(plan, "steps", json_type_array);
 	size_t i;
 
 	if (fits && kup_json_int(plan, "version") != KUP_PLAN_VERSION) {
@@ -164,6 +163,7 @@ struct json_object *kup_plan_read(const char *path, struct kup_err *err)
 		json_object_put(plan);
 		return NULL;
 	}
+	fits = fits && has(plan, "health", json_type_array) && has(plan, "health_seconds", json_type_int);
 	if (fits) {
 		trees = json_object_object_get(plan, "trees");
 		for (i = 0; i < json_object_array_length(trees) && fits; i++)

@@ -84,6 +84,32 @@ static int by_addr(const void *a, const void *b)
 	return x->seq < y->seq ? -1 : 1;
 }
 
+/* In the order of their addresses, from SYNTH_PANIC on. */
+static const char *const fall_symbols[] = {
+	"panic", "vpanic", "tick_do_update_jiffies64", "__crash_kexec", "vscnprintf", "calc_global_load", "smp_ops", "crash_notes",
+	"machine_crash_shutdown", "nmi_shootdown_cpus", "kdump_nmi_shootdown_cpus",
+};
+#define NR_FALL_SYMBOLS (sizeof(fall_symbols) / sizeof(*fall_symbols))
+
+static void put_call(uint8_t *seg, unsigned int at, unsigned int to, uint8_t opcode)
+{
+	seg[at] = opcode;
+	put(seg + at + 1, to - (at + 5), 4);
+}
+
+static void put_fall(const struct synth *s, uint8_t *seg)
+{
+	const unsigned int base = SYNTH_PANIC - SYNTH_TEXT, in = base + (strcmp(s->panic, "panic") ? 0x100 : 0);
+
+	for (unsigned int i = 0; i < (s->crash_calls ? s->crash_calls - 1 : 2); i++)
+		put_call(seg, in + 0x20 + 16 * i, base + 0x300, 0xe8);
+	put_call(seg, in + 0x10, base + 0x400, 0xe8);
+	put_call(seg, base + 0x2f0, base + 0x500, 0xe9);
+	/* Of another function, and of panic to something else. */
+	put_call(seg, base + 0x610, base + 0x300, 0xe8);
+	put_call(seg, in + 0xa0, base + 0x800, 0xe8);
+}
+
 static void collect(struct synth *s)
 {
 	static const struct sym fixed[] = {
@@ -97,7 +123,7 @@ static void collect(struct synth *s)
 		"a_name_0123456789_0123456789_0123456789_0123456789_0123456789_0123456789_0123456789_0123456789_0123456789_"
 		"0123456789_0123456789_0123456789";
 	unsigned int nr_fixed = sizeof(fixed) / sizeof(*fixed), fillers = s->fillers ? s->fillers : 900, n = 0;
-	struct sym *syms = calloc(fillers + 2 * nr_fixed + 8, sizeof(*syms));
+	struct sym *syms = calloc(fillers + 2 * (nr_fixed + NR_FALL_SYMBOLS) + 8, sizeof(*syms));
 
 	for (unsigned int i = 0; i < nr_fixed; i++) {
 		struct sym sym = fixed[i];
@@ -114,6 +140,9 @@ static void collect(struct synth *s)
 			syms[n++] = sym;
 		}
 	}
+	for (unsigned int i = 0; s->panic && i < NR_FALL_SYMBOLS; i++)
+		if (!s->without || strcmp(fall_symbols[i], s->without))
+			syms[n++] = (struct sym){ SYNTH_PANIC + 0x100 * i, fall_symbols[i], 0 };
 	if (shapes[s->layout].encoding == PERCPU) {
 		syms[n++] = (struct sym){ 0, "fixed_percpu_data", 0 };
 		syms[n++] = (struct sym){ 0x1234, "in_percpu", 0 };
@@ -289,6 +318,8 @@ uint8_t *synth_build(struct synth *s, size_t *size)
 		seg[call] = 0xe8;
 		put(seg + call + 1, SYNTH_SETUP - (SYNTH_TEXT + call + 5), 4);
 	}
+	if (s->panic)
+		put_fall(s, seg);
 	/* A call of something else, and one of setup_arch in another function. */
 	seg[0x1008] = 0xe8;
 	put(seg + 0x1009, 0x1234, 4);

@@ -18,6 +18,7 @@
 #define SYNTH_START	(SYNTH_TEXT + 0x1000)	/* start_kernel */
 #define SYNTH_CALL	(SYNTH_START + 0x21)
 #define SYNTH_SETUP	(SYNTH_TEXT + 0x2000)	/* setup_arch */
+#define SYNTH_PANIC	(SYNTH_TEXT + 0x3000)	/* panic, vpanic, tick_do_update_jiffies64, 0x100 bytes each, then all else of a fallback */
 #define SYNTH_RUN	(SYNTH_TEXT + 0x4000)	/* int3 from here on, with one symbol in it */
 #define SYNTH_RUN_SYM	(SYNTH_TEXT + 0x5000)
 #define SYNTH_ETEXT	(SYNTH_TEXT + 0x10000)
@@ -38,6 +39,8 @@ struct synth {
 	const char *btf_without;	/* leave out this field of a memblock structure */
 	unsigned int region_size;	/* of struct memblock_region; 0: 24 */
 	bool new_reserve;		/* __memblock_reserve, no memblock_reserve */
+	const char *panic;		/* where panic's calls are: "panic" or "vpanic"; NULL: nothing of what a fallback needs is there */
+	unsigned int crash_calls;	/* of __crash_kexec there, plus 1 (0: two, as it has to be) */
 	bool no_btf, no_run, text_elsewhere, unsorted, bad_number, bad_marker, bad_index, bad_name, two_tables;
 	bool big_total;			/* memblock_type.total_size has 4 bytes */
 	bool small_type;		/* memblock_type ends before its last field does */

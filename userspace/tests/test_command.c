@@ -16,6 +16,7 @@
 #include "criu.h"
 #include "fault.h"
 #include "files.h"
+#include "health.h"
 #include "kernel.h"
 #include "ktap.h"
 #include "pack.h"
@@ -124,6 +125,46 @@ static void test_conf(void)
 	CHECK(kup_conf_read(at("conf"), &c, &err) == -EINVAL && strstr(err.what, "conf:1"));
 	put("conf", "\nbogus = a\n");
 	CHECK(kup_conf_read(at("conf"), &c, &err) == -EINVAL && strstr(err.what, "conf:2") && strstr(err.what, "bogus"));
+}
+
+static void test_health(void)
+{
+	struct json_object *plan = json_object_new_object();
+	struct kup_conf c;
+	struct kup_err err = { 0 };
+	long long begin;
+
+	put("conf", "health = true\nhealth = echo one; exit 3\n");
+	CHECK(kup_conf_read(at("conf"), &c, &err) == 0 && c.nr_health == 2);
+	CHECK(kup_health_check(&c, &err) == -EINVAL && strstr(err.what, "no kernel to go back to"));
+	c.fallback = true;
+	CHECK(kup_health_check(&c, &err) == 0);
+	c.fallback_seconds = c.health_seconds = 7;
+	CHECK(kup_health_check(&c, &err) == -EINVAL && strstr(err.what, "7 s"));
+	c.health_seconds = 1;
+	kup_health_to_plan(&c, plan);
+	CHECK(kup_health_wanted(plan));
+	CHECK(kup_health_run(plan, &err) == -EIO && strstr(err.what, "`echo one; exit 3` ended with status 3: one"));
+	kup_conf_free(&c);
+	/* With what it has started, and within its time; another one does not begin then. */
+	put("conf", "health = sleep 100 & sleep 100\nhealth = false\nhealth-seconds = 1\n");
+	CHECK(kup_conf_read(at("conf"), &c, &err) == 0);
+	kup_health_to_plan(&c, plan);
+	begin = kup_now_ms();
+	CHECK(kup_health_run(plan, &err) == -ETIMEDOUT && strstr(err.what, "does not answer within 1 s"));
+	CHECK(kup_now_ms() - begin >= 1000 && kup_now_ms() - begin < 30000);
+	kup_conf_free(&c);
+	put("conf", "health = true\n");
+	CHECK(kup_conf_read(at("conf"), &c, &err) == 0);
+	kup_health_to_plan(&c, plan);
+	CHECK(kup_health_run(plan, &err) == 0);
+	kup_conf_free(&c);
+	put("conf", "");
+	CHECK(kup_conf_read(at("conf"), &c, &err) == 0);
+	kup_health_to_plan(&c, plan);
+	CHECK(!kup_health_wanted(plan) && kup_health_check(&c, &err) == 0);
+	kup_conf_free(&c);
+	json_object_put(plan);
 }
 
 static void test_conf_policies(void)
@@ -334,6 +375,7 @@ static const struct ktap_test tests[] = {
 	{ "releases", test_release },
 	{ "steps", test_steps },
 	{ "faults on demand", test_faults },
+	{ "health commands", test_health },
 	{ "plan", test_plan },
 	{ "files in memory", test_files },
 	{ "teardown", teardown },

@@ -316,6 +316,48 @@ static void test_patched(void)
 	}
 }
 
+/* With all that a fallback before adoption needs, in either shape of panic(); or without one of them, which refuses no kernel. */
+static void test_fall(void)
+{
+	static const char *const needed[] = { "smp_ops", "crash_notes", "vscnprintf", "__crash_kexec", "calc_global_load", "panic",
+					      "machine_crash_shutdown", "nmi_shootdown_cpus", "kdump_nmi_shootdown_cpus" };
+	const struct kup_patch patch = { .area = 0x200000, .nonce = 1, .fall = true };
+	struct kup_image *img;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		struct synth s = { .layout = i * 6, .panic = i ? "vpanic" : "panic" };
+
+		if (!CHECK(!open_synth(&s, &img)))
+			continue;
+		CHECK_FOR(!kup_image_info(img)->no_fall, "%s: %s", s.panic, kup_image_info(img)->no_fall);
+		check_patched(img, &patch, s.panic);
+		check_patched(img, &patches[2], s.panic);
+		kup_image_close(img);
+	}
+	for (unsigned int calls = 1; calls < 6; calls++) {
+		struct synth s = { .layout = 6, .panic = "vpanic", .crash_calls = calls + 1 };
+		const char *lacks;
+
+		if (!CHECK(!open_synth(&s, &img)))
+			continue;
+		lacks = kup_image_info(img)->no_fall;
+		CHECK_FOR(calls == 2 ? !lacks : lacks && !strcmp(lacks, "__crash_kexec"), "%u calls: %s", calls, lacks);
+		check_patched(img, &patch, "calls");
+		kup_image_close(img);
+	}
+	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++) {
+		struct synth s = { .layout = 6, .panic = "vpanic", .without = needed[i] };
+		const char *lacks;
+
+		if (!CHECK(!open_synth(&s, &img)))
+			continue;
+		lacks = kup_image_info(img)->no_fall;
+		CHECK_FOR(lacks && !strcmp(lacks, needed[i]), "without %s: %s", needed[i], lacks);
+		check_patched(img, &patch, needed[i]);
+		kup_image_close(img);
+	}
+}
+
 static void test_bad_patches(void)
 {
 	static const struct {
@@ -555,6 +597,7 @@ static const struct ktap_test tests[] = {
 	{ "damaged ELF headers, and an ELF cut anywhere", test_elf },
 	{ "defects that one field makes", test_elf_alone },
 	{ "the patched image differs just where it should", test_patched },
+	{ "the calls of a fallback", test_fall },
 	{ "patches that make no sense are refused", test_bad_patches },
 	{ "files that are no images", test_files },
 	/* last: only if there are any */

@@ -115,7 +115,7 @@ struct kup_handover {
 	__u64 pieces_sum;		/* of the pieces array */
 	__u64 fallback_sum;		/* of what the pieces hold, one after the other */
 	__u64 boot_cycles;		/* of the TSC, from the stub to the adoption: more is a hang; 0: nobody can tell */
-	__u64 jump_code;		/* a page for the code that jumps, in a piece */
+	__u64 jump_code;		/* a page for the code that jumps, in a piece; 0: there is none before adoption */
 	__u64 jump_table[2];		/* page tables, of four levels and of five, in which all memory stands at its physical address; in pieces */
 
 	__u64 seal_tsc;			/* TSC when sealed */
