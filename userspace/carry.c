@@ -3,12 +3,14 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <linux/kcmp.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <json-c/json.h>
@@ -114,6 +116,52 @@ static void look_namespaces(struct kup_carry *c, const struct kup_task *t)
 	}
 }
 
+static void look_ipc(struct kup_carry *c, const struct kup_task *t)
+{
+	char object[64];
+	size_t i;
+
+	for (i = 0; i < c->ipcs.nr; i++) {
+		const struct kup_ipc *ipc = &c->ipcs.list[i];
+		const bool sem = ipc->kind == 's';
+
+		if (ipc->pid != t->pid)
+			continue;
+		snprintf(object, sizeof(object), "System V %s %d", sem ? "semaphores" : "message queue", ipc->id);
+		kup_refuse(c, t, object, sem ? "let it use futexes or POSIX semaphores" : "let it use a socket or a pipe",
+			   "outside an IPC namespace of its own it isn't carried by CRIU");
+	}
+}
+
+/* Two processes with one memory: CRIU takes each process's for its own. */
+static void look_vm(struct kup_carry *c, const struct kup_task *t)
+{
+	if (kup_tree_find(c->tree, t->ppid) && !syscall(SYS_kcmp, t->pid, t->ppid, KCMP_VM, 0, 0))
+		kup_refuse(c, t, "state", "try again when that has passed", "it shares its memory with pid %d: in the midst of vfork(), or by clone()",
+			   t->ppid);
+}
+
+/* Attributes that an older CRIU restores as if they had never been set. */
+static void look_attributes(struct kup_carry *c, const struct kup_task *t, const char *status)
+{
+	const char *p = strstr(status, "\nCapAmb:");
+	char *text;
+
+	if (c->criu->version >= 40200)
+		return;
+	if (p && strtoull(p + strlen("\nCapAmb:"), NULL, 16))
+		kup_refuse(c, t, "credentials", "install criu 4.2 or later", "ambient capabilities, which CRIU %s would drop", c->criu->text);
+	if (status_field(status, "\nNoNewPrivs:"))
+		kup_refuse(c, t, "credentials", "install criu 4.2 or later", "no_new_privs is set, which CRIU %s would drop", c->criu->text);
+	if (strstr(status, "\nTHP_enabled:") && !status_field(status, "\nTHP_enabled:"))
+		kup_refuse(c, t, "memory", "install criu 4.2 or later", "huge pages are turned off by prctl(), which CRIU %s would drop",
+			   c->criu->text);
+	text = kup_slurpf("/proc/%d/personality", t->pid);
+	if (text && strtoul(text, NULL, 16))
+		kup_refuse(c, t, "personality", "install criu 4.2 or later", "%.8s, which CRIU %s would drop", text, c->criu->text);
+	free(text);
+}
+
 static void look_state(struct kup_carry *c, const struct kup_task *t)
 {
 	char *status = kup_slurpf("/proc/%d/status", t->pid), tracer[16], object[48];
@@ -135,6 +183,10 @@ static void look_state(struct kup_carry *c, const struct kup_task *t)
 			   "pids up to about %d are likely to be taken in the new kernel, by its own threads and init", c->low_pids);
 	if (t->state == 'X' || (t->state == 'Z' && t->pid == c->tree->tasks[0].pid))
 		kup_refuse(c, t, "state", "name a process that runs", "it has ended (state %c)", t->state);
+	look_attributes(c, t, status);
+	/* CRIU takes it for dead as a whole */
+	if (t->state == 'Z' && t->nr_tids > 1)
+		kup_refuse(c, t, "state", "let its main() wait for its threads", "its first thread has ended while others go on");
 	free(status);
 	for (i = 0; i < t->nr_tids; i++) {
 		int policy = sched_getscheduler(t->tids[i]);
@@ -142,6 +194,9 @@ static void look_state(struct kup_carry *c, const struct kup_task *t)
 		if (policy >= 0 && (policy & ~SCHED_RESET_ON_FORK) == SCHED_DEADLINE) {
 			snprintf(object, sizeof(object), "thread %d", t->tids[i]);
 			kup_refuse(c, t, object, "chrt --other -p 0 TID", "SCHED_DEADLINE isn't carried by CRIU");
+		} else if (policy >= 0 && policy & SCHED_RESET_ON_FORK && c->criu->version < 40200) {
+			snprintf(object, sizeof(object), "thread %d", t->tids[i]);
+			kup_refuse(c, t, object, "install criu 4.2 or later", "SCHED_RESET_ON_FORK, which CRIU %s does not restore", c->criu->text);
 		}
 		kup_carried(c, "thread");
 	}
@@ -191,6 +246,8 @@ static struct json_object *look(struct kup_carry *c, const struct kup_task *t, i
 	look_state(c, t);
 	if (t->state != 'Z') {
 		look_namespaces(c, t);
+		look_ipc(c, t);
+		look_vm(c, t);
 		kup_carry_vmas(c, t);
 		kup_carry_fds(c, t);
 	}
@@ -253,12 +310,21 @@ struct json_object *kup_carry_forest(struct kup_forest *forest, int dev, const s
 		json_object_put(array);
 		return NULL;
 	}
+	ret = kup_ipcs_read(&c.ipcs);
+	if (ret) {
+		kup_err_set(err, ret, "looking who uses System V semaphores and queues: %s", strerror(-ret));
+		kup_holders_free(&c.holders);
+		free(socks);
+		json_object_put(array);
+		return NULL;
+	}
 	c.low_pids = low_pids();
 	for (i = 0; i < forest->nr; i++) {
 		c.tree = &forest->trees[i];
 		for (j = 0; j < c.tree->nr; j++)
 			json_object_array_add(array, look(&c, &c.tree->tasks[j], dev));
 	}
+	kup_ipcs_free(&c.ipcs);
 	kup_holders_free(&c.holders);
 	free(socks);
 	return array;

@@ -15,6 +15,7 @@
 #include "criu.h"
 #include "holders.h"
 #include "sockdiag.h"
+#include "sysvipc.h"
 #include "tree.h"
 
 struct json_object;
@@ -27,6 +28,7 @@ struct kup_carry {
 	const struct kup_unix_sock *unix_socks;
 	size_t nr_unix;
 	struct kup_holders holders;
+	struct kup_ipcs ipcs;
 	pid_t low_pids;				/* up to here the new kernel may take them itself */
 	struct json_object *files;		/* see files.h */
 	struct json_object *refused;		/* array of { pid, comm, object, why, next } */
@@ -55,6 +57,8 @@ void kup_carry_file(struct kup_carry *c, const struct kup_task *t, const char *o
 
 void kup_carry_vmas(struct kup_carry *c, const struct kup_task *t);	/* carry_vma.c */
 void kup_carry_fds(struct kup_carry *c, const struct kup_task *t);	/* carry_fd.c */
+/* carry_watch.c: of the inotify or fanotify descriptor @nr */
+void kup_carry_watches(struct kup_carry *c, const struct kup_task *t, const char *object, int nr);
 
 /**
  * kup_carry_forest - look at every process

@@ -52,11 +52,23 @@ static bool held_outside(const struct kup_carry *c, char kind, uint64_t ino, cha
 	return false;
 }
 
+/* One write, one read: CRIU would join them. */
+static bool is_packet_pipe(const struct kup_task *t, const struct fd *fd)
+{
+	char *info = kup_slurpf("/proc/%d/fdinfo/%d", t->pid, fd->nr), *flags = info ? strstr(info, "flags:") : NULL;
+	const bool packets = flags && strtoul(flags + 6, NULL, 8) & O_DIRECT;
+
+	free(info);
+	return packets;
+}
+
 static void look_pipe(struct kup_carry *c, const struct kup_task *t, const struct fd *fd)
 {
 	char who[64];
 
-	if (held_outside(c, 'p', fd->st.st_ino, who, sizeof(who)))
+	if (is_packet_pipe(t, fd))
+		kup_refuse(c, t, fd->object, "let it use a unix socket of type SOCK_SEQPACKET", "a pipe of packets (O_DIRECT) isn't carried by CRIU");
+	else if (held_outside(c, 'p', fd->st.st_ino, who, sizeof(who)))
 		kup_refuse(c, t, fd->object, "redirect it to a file or /dev/null, or keep both in one tree",
 			   "the other end is held by %s, which isn't kept in the same tree", who);
 	else
@@ -93,6 +105,11 @@ static void look_unix(struct kup_carry *c, const struct kup_task *t, const struc
 	char who[64];
 
 	look_unix_name(c, t, fd, sock);
+	if (s && s->waiting) {
+		kup_refuse(c, t, fd->object, "try again when it has accepted them", "%u connections to it were not accepted yet: CRIU would lose them",
+			   s->waiting);
+		return;
+	}
 	if (!s || !s->peer) {
 		kup_carried(c, "unix socket");
 		return;
@@ -149,6 +166,10 @@ static void look_socket(struct kup_carry *c, const struct kup_task *t, const str
 		look_tcp(c, t, fd, sock);
 	else if ((domain == AF_INET || domain == AF_INET6) && type == SOCK_DGRAM && (proto == IPPROTO_UDP || proto == IPPROTO_UDPLITE))
 		kup_carried(c, "udp socket");
+	else if ((domain == AF_INET || domain == AF_INET6) && type == SOCK_RAW)
+		kup_carried(c, "raw socket");
+	else if (domain == AF_PACKET && (type == SOCK_RAW || type == SOCK_DGRAM))
+		kup_carried(c, "packet socket");
 	else if (domain == AF_NETLINK)
 		kup_carried(c, "netlink socket");
 	else
@@ -213,6 +234,16 @@ static void look_char(struct kup_carry *c, const struct kup_task *t, const struc
 	}
 }
 
+/* The kernel tells since 6.5; of one before that nobody knows, and CRIU would restore a plain one. */
+static bool is_semaphore(const struct kup_task *t, const struct fd *fd)
+{
+	char *info = kup_slurpf("/proc/%d/fdinfo/%d", t->pid, fd->nr), *flag = info ? strstr(info, "eventfd-semaphore:") : NULL;
+	const bool yes = flag && atoi(flag + strlen("eventfd-semaphore:"));
+
+	free(info);
+	return yes;
+}
+
 static void look_anon(struct kup_carry *c, const struct kup_task *t, const struct fd *fd)
 {
 	static const struct {
@@ -227,14 +258,36 @@ static void look_anon(struct kup_carry *c, const struct kup_task *t, const struc
 	};
 	size_t i;
 
+	if (!strcmp(fd->link, "anon_inode:[eventfd]") && is_semaphore(t, fd)) {
+		kup_refuse(c, t, fd->object, "let it use one without EFD_SEMAPHORE", "an eventfd that is a semaphore: CRIU would restore a plain one");
+		return;
+	}
 	for (i = 0; i < KUP_ARRAY_SIZE(known); i++)
 		if ((!strcmp(fd->link, known[i].link) || (known[i].criu_since && kup_starts(fd->link, "pidfd:"))) && c->criu->version >= known[i].criu_since) {
 			kup_carried(c, known[i].kind);
 			c->tree->timerfds |= !strcmp(known[i].kind, "timerfd");
+			if (!strcmp(known[i].kind, "inotify") || !strcmp(known[i].kind, "fanotify"))
+				kup_carry_watches(c, t, fd->object, fd->nr);
 			return;
 		}
 	kup_refuse(c, t, fd->object, "stop the part of the application that uses it", "CRIU %s doesn't carry such a descriptor",
 		   c->criu->text);
+}
+
+/* CRIU before 4.2 looks for a build-id with the descriptor itself, and leaves it a few bytes further on. */
+static bool is_moved(const struct kup_carry *c, const struct fd *fd, const char *via)
+{
+	char magic[4];
+	int file;
+	bool elf;
+
+	if (c->criu->version >= 40200 || !S_ISREG(fd->st.st_mode))
+		return false;
+	file = open(via, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	elf = file >= 0 && read(file, magic, sizeof(magic)) == sizeof(magic) && !memcmp(magic, "\177ELF", sizeof(magic));
+	if (file >= 0)
+		close(file);
+	return elf;
 }
 
 static void look_file(struct kup_carry *c, const struct kup_task *t, const struct fd *fd, const char *via)
@@ -255,6 +308,9 @@ static void look_file(struct kup_carry *c, const struct kup_task *t, const struc
 	} else if (deleted && S_ISREG(fd->st.st_mode) && (uint64_t)fd->st.st_blocks * 512 > GHOST_LIMIT) {
 		kup_refuse(c, t, fd->object, "let it close the file", "a deleted file of %lld bytes; CRIU carries up to %llu",
 			   (long long)fd->st.st_size, GHOST_LIMIT);
+	} else if (is_moved(c, fd, via)) {
+		kup_refuse(c, t, fd->object, "install criu 4.2 or later, or let it close the file",
+			   "an ELF file: CRIU %s would restore it at another offset", c->criu->text);
 	} else {
 		kup_carried(c, deleted ? "deleted file" : S_ISDIR(fd->st.st_mode) ? "directory" : "file");
 		if (!deleted && kup_carry_named(c, t, fd->object, fd->link, &fd->st))

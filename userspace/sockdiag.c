@@ -5,6 +5,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -83,13 +84,16 @@ static int add_unix(const struct nlmsghdr *h, void *ctx)
 	for (a = (struct rtattr *)(m + 1); RTA_OK(a, left); a = RTA_NEXT(a, left))
 		if (a->rta_type == UNIX_DIAG_PEER)
 			memcpy(&l->socks[l->nr].peer, RTA_DATA(a), sizeof(uint32_t));
+		else if (a->rta_type == UNIX_DIAG_RQLEN && m->udiag_state == TCP_LISTEN)
+			memcpy(&l->socks[l->nr].waiting, RTA_DATA(a), sizeof(uint32_t));	/* udiag_rqueue comes first */
 	l->nr++;
 	return 0;
 }
 
 int kup_sockdiag_unix(struct kup_unix_sock **socks, size_t *nr)
 {
-	const struct unix_diag_req req = { .sdiag_family = AF_UNIX, .udiag_states = ~0u, .udiag_show = UDIAG_SHOW_PEER };
+	const struct unix_diag_req req = { .sdiag_family = AF_UNIX, .udiag_states = ~0u,
+					 .udiag_show = UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN };
 	struct list l = { 0 };
 	int fd, ret;
 

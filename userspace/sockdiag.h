@@ -10,6 +10,7 @@
 struct kup_unix_sock {
 	uint32_t ino;
 	uint32_t peer;		/* inode, 0: none */
+	uint32_t waiting;	/* of one that listens: connections that nobody has accepted yet */
 };
 
 /**
