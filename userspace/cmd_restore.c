@@ -20,7 +20,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <getopt.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +40,8 @@
 #include "plan.h"
 #include "putback.h"
 #include "report.h"
+#include "settings.h"
+#include "sockopts.h"
 #include "sysctl.h"
 #include "timers.h"
 #include "util.h"
@@ -232,29 +233,6 @@ static int pid_is_free(struct json_object *task, void *ctx)
 	return 0;
 }
 
-static void set_affinity(struct json_object *thread)
-{
-	const char *mask = kup_json_text(thread, "cpus"), *p;
-	cpu_set_t set;
-	int cpu = 0;
-
-	CPU_ZERO(&set);
-	for (p = mask + strlen(mask); p > mask && cpu < CPU_SETSIZE; ) {
-		char digit[2] = { *--p, 0 };
-		unsigned long bits = strtoul(digit, NULL, 16);
-		int i;
-
-		if (*p == ',')
-			continue;
-		for (i = 0; i < 4; i++, cpu++)
-			if (bits & 1ul << i)
-				CPU_SET(cpu, &set);
-	}
-	/* CPUs that this kernel doesn't have: then it may run anywhere */
-	if (CPU_COUNT(&set))
-		sched_setaffinity(kup_json_int(thread, "tid"), sizeof(set), &set);
-}
-
 struct attaching {
 	struct restoring *r;
 	struct kup_err *err;
@@ -276,8 +254,11 @@ static int attach(struct json_object *task, void *ctx)
 	ret = kup_cgroup_join(cgroup, pid, a->err);
 	if (ret)
 		return ret;
-	for (i = 0; i < json_object_array_length(threads); i++)
-		set_affinity(json_object_array_get_idx(threads, i));
+	for (i = 0; i < json_object_array_length(threads); i++) {
+		struct json_object *thread = json_object_array_get_idx(threads, i);
+
+		kup_settings_apply(kup_json_int(thread, "tid"), thread);
+	}
 	ret = kup_device_attach(a->r->dev, pid, pid, &done, a->err);
 	if (ret)
 		return ret;
@@ -285,6 +266,15 @@ static int attach(struct json_object *task, void *ctx)
 	json_object_object_add(task, "attached", json_object_new_uint64(done.pages));
 	json_object_object_add(task, "replaced", json_object_new_uint64(done.replaced));
 	return 0;
+}
+
+static void set_sockopts(struct json_object *plan)
+{
+	struct json_object *sockets = json_object_object_get(plan, "sockets");
+	size_t i;
+
+	for (i = 0; json_object_is_type(sockets, json_type_array) && i < json_object_array_length(sockets); i++)
+		kup_sockopts_apply(json_object_array_get_idx(sockets, i));
 }
 
 static void rearm_timers(struct json_object *plan)
@@ -344,6 +334,7 @@ static int at_barrier(void *ctx, const char *action, struct kup_err *err)
 		return ret ? ret : step(r, "resume", err);
 	}
 	rearm_timers(r->plan);
+	set_sockopts(r->plan);
 	return r->health ? 0 : let_go(r, err);
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #define _GNU_SOURCE
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,28 +8,9 @@
 #include <json-c/json.h>
 
 #include "plan.h"
+#include "settings.h"
+#include "sockopts.h"
 #include "util.h"
-
-/* CRIU does not carry the affinity of a thread. Hexadecimal, lowest CPUs last, as in /proc; "" if it may run anywhere. */
-static struct json_object *affinity(pid_t tid)
-{
-	char *status = kup_slurpf("/proc/%d/status", tid), *p = status ? strstr(status, "\nCpus_allowed:") : NULL;
-	char *self = kup_slurp("/proc/1/status", NULL), *q = self ? strstr(self, "\nCpus_allowed:") : NULL;
-	struct json_object *o;
-	size_t len;
-
-	p = p ? p + strlen("\nCpus_allowed:") : NULL;
-	q = q ? q + strlen("\nCpus_allowed:") : NULL;
-	len = p ? strcspn(p, "\n") : 0;
-	if (p && q && len == strcspn(q, "\n") && !strncmp(p, q, len))
-		len = 0;
-	while (len && (*p == '\t' || *p == ' '))
-		p++, len--;
-	o = json_object_new_string_len(p ?: "", len);
-	free(status);
-	free(self);
-	return o;
-}
 
 static struct json_object *task_to_json(const struct kup_task *t)
 {
@@ -47,7 +27,7 @@ static struct json_object *task_to_json(const struct kup_task *t)
 		struct json_object *thread = json_object_new_object();
 
 		json_object_object_add(thread, "tid", json_object_new_int(t->tids[i]));
-		json_object_object_add(thread, "cpus", affinity(t->tids[i]));
+		kup_settings_read(t->tids[i], thread);
 		json_object_array_add(threads, thread);
 	}
 	json_object_object_add(o, "threads", threads);
@@ -57,6 +37,7 @@ static struct json_object *task_to_json(const struct kup_task *t)
 struct json_object *kup_plan_new(const struct kup_forest *forest, const struct kup_criu *criu, const char *from, const char *to)
 {
 	struct json_object *plan = json_object_new_object(), *trees = json_object_new_array();
+	struct json_object *sockets = json_object_new_array();
 	size_t i, j;
 
 	json_object_object_add(plan, "version", json_object_new_int(KUP_PLAN_VERSION));
@@ -76,11 +57,13 @@ struct json_object *kup_plan_new(const struct kup_forest *forest, const struct k
 		for (j = 0; j < tree->nr; j++)
 			json_object_array_add(tasks, task_to_json(&tree->tasks[j]));
 		json_object_object_add(o, "tasks", tasks);
+		json_object_array_add(sockets, kup_sockopts_read(tree));
 		json_object_array_add(trees, o);
 	}
 	json_object_object_add(plan, "trees", trees);
 	json_object_object_add(plan, "health", json_object_new_array());
 	json_object_object_add(plan, "health_seconds", json_object_new_int(0));
+	json_object_object_add(plan, "sockets", sockets);
 	return plan;
 }
 

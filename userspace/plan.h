@@ -8,8 +8,9 @@
  *   criu		version that dumped
  *   image_bytes	what CRIU carries
  *   image_pages	of them, pages of memory
- *   trees		[{ root, comm, shell_job, file_locks, ext_unix, timerfds, tasks: [{ pid, comm, cgroup, threads: [{ tid, cpus }],
+ *   trees		[{ root, comm, shell_job, file_locks, ext_unix, timerfds, tasks: [{ pid, comm, cgroup, threads: [{ tid, (settings.h) }],
  *			   pages, huge, left }] }]
+ *   sockets		of each tree an array, see sockopts.h
  *   files		see files.h
  *   health		[command, ...], and health_seconds: see health.h
  *   steps		see steps.h
