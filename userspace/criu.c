@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #define _GNU_SOURCE
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -131,15 +132,20 @@ int kup_criu_warm(const char *program, struct kup_err *err)
 	return ret;
 }
 
-/* The cause is the first error of the log; CRIU reports a failed probe program as an error as well. */
+/*
+ * The cause is the first error of the log. But what CRIU asks the kernel for when it starts is reported as an error as well: one that
+ * a task had, its pid before it, counts more.
+ */
 static void explain(const struct kup_criu_job *j, char *buf, size_t size)
 {
 	char *log = kup_slurp(j->log, NULL), *line, *save = NULL, *p;
+	bool of_task = false;
 
 	buf[0] = '\0';
-	for (line = log ? strtok_r(log, "\n", &save) : NULL; line && !buf[0]; line = strtok_r(NULL, "\n", &save)) {
+	for (line = log ? strtok_r(log, "\n", &save) : NULL; line && !of_task; line = strtok_r(NULL, "\n", &save)) {
 		p = strstr(line, "Error (");
-		if (p && !strstr(p, "exited, status=") && (p = strstr(p, "): ")))
+		of_task = p && p - line >= 3 && isdigit((unsigned char)p[-3]);
+		if (p && (!buf[0] || of_task) && !strstr(p, "exited, status=") && (p = strstr(p, "): ")))
 			snprintf(buf, size, "%s", p + 3);
 	}
 	free(log);

@@ -148,6 +148,16 @@ static void restore_again(struct json_object *o, const char *fault)
 		guest_must(120, "KUP_FAULT= kup-ppp restore");
 }
 
+/* What kup-ppp said, and all that CRIU has to say: the first error of its log is not always the cause. */
+static void restore_failed(void)
+{
+	char *said = strdup(bed.out_text ?: "");
+	int status = bed.restore;
+
+	guest_run(10, "grep -h 'Error (' /run/kup-ppp/log/restore-*.log | tail -20");
+	bed_fail("restore in the new kernel ended with %d:\n%s\n%s", status, said, bed.out_text);
+}
+
 struct json_object *switch_to(const char *version, int nr)
 {
 	struct json_object *o = begin(version, nr), *report;
@@ -165,7 +175,7 @@ struct json_object *switch_to(const char *version, int nr)
 	if (*of(bed.o.fault, bed.o.nr_fault, nr))
 		restore_again(o, of(bed.o.fault, bed.o.nr_fault, nr));
 	else if (bed.restore)
-		bed_fail("restore in the new kernel ended with %d:\n%s", bed.restore, bed.out_text);
+		restore_failed();
 	client_result(o);
 	if (guest_run(30, "cat /run/kup-ppp/report.json") == 0 && (report = guest_json()))
 		json_object_object_add(o, "report", report);
