@@ -28,6 +28,8 @@ help:
 	@echo '  check-faults R G a fault before and after each step of a switch; build/faults.json (takes long); FAULTS="*:dump:*" only these'
 	@echo '  soak        R G  N= (200) switches in one guest'\''s life, FROM= and TO= in turn; no byte, no memory lost; build/soak.json (takes long)'
 	@echo '  scenario    R G  one run of any scenario: ARGS="--scenario DIR --from 6.1 --to 6.12"; ci/scenario --help'
+	@echo '  resources   R G  what a process owns, one thing a line: kept, refused, or beyond CRIU; build/resources.json'
+	@echo '  programs    R G  real programs through a switch and back; build/programs.json. PROGRAMS="redis eight" only these'
 	@echo '  matrix      R G  memcached across all kernels of the archive, both ways; build/matrix.json. Takes long, goes on where it was;'
 	@echo '                   FROM= TO= SERIES= KIND= FLAVOURS= choose: ci/matrix.sh'
 	@echo '  bench       R G  how fast it is, against goals; build/bench.json, build/bench.svg. Takes long; ROWS="jump gap" measures only'
@@ -81,7 +83,7 @@ $(BUILD)/ci/bench_table: ci/bench/table.c | deps
 	$(CC) $(CI_CFLAGS) -o $@ $< -ljson-c
 
 # All that a guest and its bed are made of, for the kernels in KVERS=; bed-parts is what does not depend on kup-ppp.
-bed-parts: $(addprefix $(BUILD)/ci/,bed init memcached_client memcached_load)
+bed-parts: $(addprefix $(BUILD)/ci/,bed init memcached_client memcached_load redis_client resources_client)
 guest-parts: bed-parts command policies $(addprefix module-,$(KVERS))
 
 scenario: deps
@@ -95,6 +97,12 @@ check: deps
 
 fuzz: deps
 	@ci/fuzz.sh $(TARGETS)
+
+resources: deps
+	@ci/resources.sh
+
+programs: deps
+	@ci/programs.sh $(PROGRAMS)
 
 matrix: deps
 	@FROM='$(FROM)' TO='$(TO)' SERIES='$(SERIES)' KIND='$(KIND)' ci/matrix.sh
@@ -119,4 +127,4 @@ clean:
 distclean:
 	rm -rf $(BUILD)
 
-.PHONY: all help deps bootstub command policies module modules-all install bed-parts guest-parts scenario demo check fuzz matrix bench check-debug check-faults soak clean distclean
+.PHONY: all help deps bootstub command policies module modules-all install bed-parts guest-parts scenario demo check fuzz matrix bench check-debug check-faults soak resources programs clean distclean

@@ -47,7 +47,7 @@ static unsigned int nr_tests;
 static const char *dir = "/run/dirty";
 static const char *program, *sabotage, *only, *without;
 static unsigned int part, parts = 1;
-static bool no_switch, drained;
+static bool no_switch, drained, same_boot;
 static FILE *result;
 
 static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -183,7 +183,7 @@ static void await_switch(void)
 	do {
 		nanosleep(&pause, NULL);
 		boot_id(now);
-	} while (!strcmp(before, now) || access(in_dir("go"), F_OK));
+	} while ((!same_boot && !strcmp(before, now)) || access(in_dir("go"), F_OK));
 }
 
 /* One line of a test's own KTAP stream: its result is kept, its plan and version dropped, all else is shown. */
@@ -295,6 +295,7 @@ static void usage(FILE *f)
 	      "  --without=TEST,...   all but these\n"
 	      "  --part=K/N           every N-th test, from the K-th on\n"
 	      "  --no-switch          do not wait for a switch; the result goes to stdout too\n"
+	      "  --same-boot          the go file counts in this kernel as well\n"
 	      "  --drained            memory need not be unbound when the tests begin\n"
 	      "  --sabotage=lose      self-test: damage every filled page; each test must fail\n"
 	      "  --sabotage=resurrect self-test: a byte where zeros are due; each test that checks zeros must fail\n"
@@ -318,6 +319,8 @@ int main(int argc, char **argv)
 			part--;
 		} else if (!strcmp(argv[a], "--no-switch")) {
 			no_switch = true;
+		} else if (!strcmp(argv[a], "--same-boot")) {
+			same_boot = true;
 		} else if (!strcmp(argv[a], "--drained")) {
 			drained = true;
 		} else if (!strcmp(argv[a], "--sabotage=lose") || !strcmp(argv[a], "--sabotage=resurrect")) {
