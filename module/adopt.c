@@ -4,7 +4,8 @@
  *
  * 1. Nothing is believed before it is checked: the header, that the stub reserved the memory, the sums, the form of the maps,
  *    and that each frame named anywhere is reserved RAM inside an extent and named once. One bitmap does the last: it
- *    starts with all frames of the extents, and whoever names a frame takes it out.
+ *    starts with all frames of the extents, and whoever names a frame takes it out. A frame that is named as one of several
+ *    owners goes into a second one, and each owner but the first adds a reference: see share.c.
  * 2. Only then the handover is marked ADOPTED, for good. What is left in the bitmap was reserved with its block only:
  *    the kernel gets it back.
  * 3. When no chunk is unbound any more, the stream, the pieces and the area go the same way; not the scratch, which was the region
@@ -23,7 +24,9 @@ struct kup_adopted kup_new;
 /* The frames of the extents that nobody has named yet. */
 struct frames {
 	unsigned long *map;
-	u64 end;	/* kup_max_pfn() */
+	unsigned long *shared;	/* those that were named by owners; NULL if the handover says that there are none */
+	u64 again;		/* namings of those, but for the first ones */
+	u64 end;		/* kup_max_pfn() */
 };
 
 static bool take_frame(const struct frames *frames, u64 pfn)
@@ -59,6 +62,50 @@ static bool take_run(const struct frames *frames, u64 pfn, unsigned int nr)
 	}
 	bitmap_clear(frames->map, pfn, nr);
 	return true;
+}
+
+static bool take_shared(struct frames *frames, u64 pfn)
+{
+	if (!frames->shared || pfn >= frames->end)
+		return false;
+	if (!test_bit(pfn, frames->shared)) {
+		if (!take_frame(frames, pfn))
+			return false;
+		__set_bit(pfn, frames->shared);
+		return true;
+	}
+	page_ref_inc(pfn_to_page(pfn));
+	frames->again++;
+	return true;
+}
+
+/* Each has more owners than one, and all owners of all are as many as the header says. */
+static int check_shared(const struct kup_handover *h, const struct frames *frames, char *why)
+{
+	unsigned long pfn;
+
+	if (frames->again != h->nr_again) {
+		kup_say(why, "%llu pages have another's frame, not %llu", frames->again, h->nr_again);
+		return -EBADMSG;
+	}
+	if (!frames->shared)
+		return 0;
+	for_each_set_bit(pfn, frames->shared, frames->end)
+		if (page_ref_count(pfn_to_page(pfn)) < 2) {
+			kup_say(why, "frame %#lx has one owner and is named as shared", pfn);
+			return -EBADMSG;
+		}
+	return 0;
+}
+
+/* Refused: it may be tried again. */
+static void leave_shared(const struct frames *frames)
+{
+	unsigned long pfn;
+
+	if (frames->shared)
+		for_each_set_bit(pfn, frames->shared, frames->end)
+			set_page_count(pfn_to_page(pfn), 1);
 }
 
 /* The memory may be anybody's by now, if nothing was reserved: what is read there proves nothing until it is checked. */
@@ -180,7 +227,7 @@ static bool take_runs(const struct frames *frames, const struct kup_chunk *c, co
 
 	if (c->kind == KUP_CHUNK_HUGE)
 		return take_run(frames, c->value, KUP_CHUNK_PAGES);
-	if (c->kind != KUP_CHUNK_RUNS)
+	if (c->kind != KUP_CHUNK_RUNS || kup_chunk_is_shared(c))
 		return false;
 	for (i = 0; i < c->nr && take_run(frames, run[i].pfn, run[i].nr); i++)
 		;
@@ -192,25 +239,35 @@ static bool take_runs(const struct frames *frames, const struct kup_chunk *c, co
 	return false;
 }
 
-static int take_record(const struct kup_record *rec, const struct kup_stream *stream, const struct frames *frames, u32 *pfns, char *why)
+static int take_chunk(const struct kup_record *rec, const struct kup_chunk *c, const struct kup_stream *stream, struct frames *frames,
+		      char *why)
 {
-	u32 i, n;
+	struct kup_walk walk;
+	struct kup_run run;
+	unsigned int i;
 
-	for (i = 0; i < rec->mm->nr_chunks; i++) {
-		const struct kup_chunk *c = &rec->chunks[i];
-
-		cond_resched();
-		if (take_runs(frames, c, stream))
-			continue;
-		kup_chunk_decode(c, stream->base, stream->maps_size, pfns);
-		for (n = 0; n < KUP_CHUNK_PAGES; n++)
-			if (pfns[n] && !take_frame(frames, pfns[n])) {
-				kup_say(why, "frame %#x of process %u at %#llx is not reserved, or named twice", pfns[n], rec->mm->pid,
-					c->addr + n * KUP_FRAME_SIZE);
+	kup_walk_begin(&walk, c, stream->base);
+	while (kup_walk_next(&walk, &run))
+		for (i = 0; i < run.nr; i++)
+			if (!(walk.shared ? take_shared(frames, run.pfn + i) : take_frame(frames, run.pfn + i))) {
+				kup_say(why, "frame %#x of process %u at %#llx is not reserved, or named twice", run.pfn + i, rec->mm->pid,
+					c->addr + (run.first + i) * KUP_FRAME_SIZE);
 				return -EBADMSG;
 			}
-	}
 	return 0;
+}
+
+static int take_record(const struct kup_record *rec, const struct kup_stream *stream, struct frames *frames, char *why)
+{
+	int err = 0;
+	u32 i;
+
+	for (i = 0; i < rec->mm->nr_chunks && !err; i++) {
+		cond_resched();
+		if (!take_runs(frames, &rec->chunks[i], stream))
+			err = take_chunk(rec, &rec->chunks[i], stream, frames, why);
+	}
+	return err;
 }
 
 static void free_records(struct kup_record *rec, u32 nr)
@@ -265,16 +322,17 @@ static int adopt(struct kup_adopt *a)
 	struct kup_adopted new = {};
 	struct frames frames = { .end = kup_max_pfn() };
 	struct kup_handover *h;
-	u32 *pfns, i;
 	int err;
+	u32 i;
 
 	err = check_header(a, &h);
 	if (err)
 		return err;
 	frames.map = kvcalloc(BITS_TO_LONGS(frames.end), sizeof(long), GFP_KERNEL);
-	pfns = kmalloc_array(KUP_CHUNK_PAGES, sizeof(*pfns), GFP_KERNEL);
+	if (h->nr_again)
+		frames.shared = kvcalloc(BITS_TO_LONGS(frames.end), sizeof(long), GFP_KERNEL);
 	err = -ENOMEM;
-	if (!frames.map || !pfns)
+	if (!frames.map || (h->nr_again && !frames.shared))
 		goto out;
 	err = frames_of_extents(h, &frames, a->why);
 	if (!err)
@@ -294,9 +352,10 @@ static int adopt(struct kup_adopt *a)
 	if (!new.rec)
 		goto unmap;
 	for (i = 0, err = 0; !err && i < h->nr_mms; i++) {
-		err = take_record(&new.rec[i], &new.stream, &frames, pfns, a->why);
+		err = take_record(&new.rec[i], &new.stream, &frames, a->why);
 		a->huge += new.rec[i].mm->nr_huge;
 	}
+	err = err ?: check_shared(h, &frames, a->why);
 	if (err)
 		goto free_rec;
 
@@ -309,6 +368,7 @@ static int adopt(struct kup_adopt *a)
 	goto out;
 
 free_rec:
+	leave_shared(&frames);
 	free_records(new.rec, h->nr_mms);
 unmap:
 	kup_stream_unmap(&new.stream);
@@ -316,7 +376,7 @@ out:
 	/* What cannot be adopted here cannot be in the old kernel: nothing to go back for, when the stub's time is over (bootstub/fall.c). */
 	if (err == -EBADMSG)
 		h->jumper = KUP_JUMPER_NOBODY;
-	kfree(pfns);
+	kvfree(frames.shared);
 	kvfree(frames.map);
 	return err;
 }
@@ -398,6 +458,8 @@ void kup_new_status(struct kup_status *st)
 	st->bound_huge = atomic64_read(&kup_new.bound_huge);
 	st->fault_binds = atomic64_read(&kup_new.fault_binds);
 	st->dropped_pages = atomic64_read(&kup_new.dropped);
+	st->shared_pages = atomic64_read(&kup_new.shared);
+	st->parted_pages = atomic64_read(&kup_new.parted);
 	if (kup_drain_held())
 		st->flags |= KUP_STATUS_HELD;
 }

@@ -4,7 +4,8 @@
  *
  * ATTACH, with mmap_lock of the stopped process held for writing and all faults under VMA locks waited for:
  * 1. each preserved address must lie in a private anonymous VMA, and these VMAs get an anon_vma now: fork looks at it to
- *    decide whether there is anything to copy;
+ *    decide whether there is anything to copy. Those that share frames with a process that is attached already become relatives
+ *    of its VMAs (share.c);
  * 2. notifier, THP off, registration with the fault hook: from here on whoever touches a chunk binds it;
  * 3. pages that are there already (the kernel wrote rseq, the restorer its own things) are zapped: the preserved frame
  *    wins. They are not bound now: until COMMIT a failed restore can be tried again with everything still in the handover;
@@ -111,6 +112,15 @@ static int check_chunk(struct mm_struct *mm, const struct kup_chunk *c, u32 *pfn
 	return 0;
 }
 
+static void wait_for_faults(struct mm_struct *mm)
+{
+	struct vm_area_struct *vma;
+	VMA_ITERATOR(vmi, mm, 0);
+
+	for_each_vma(vmi, vma)
+		kup_compat_vma_start_write(vma);
+}
+
 static int prepare_vmas(struct mm_struct *mm, const struct kup_record *rec, u32 *pfns, char *why)
 {
 	struct vm_area_struct *vma;
@@ -123,14 +133,16 @@ static int prepare_vmas(struct mm_struct *mm, const struct kup_record *rec, u32 
 		if (err)
 			return err;
 	}
-	for_each_vma(vmi, vma) {
-		kup_compat_vma_start_write(vma);
+	wait_for_faults(mm);
+	err = kup_share_relate(mm, rec);
+	if (err)
+		return err;
+	for_each_vma(vmi, vma)
 		if (kup_vma_fits(vma)) {
 			err = anon_vma_prepare(vma);
 			if (err)
 				return err;
 		}
-	}
 	return 0;
 }
 
@@ -203,13 +215,16 @@ static u64 zap_present(struct mm_struct *mm, const struct kup_chunk *c, u32 *pfn
 
 static int attach_mm(struct kup_attach *a, struct kup_attached *att, u32 *pfns)
 {
-	const struct kup_record *rec = att->rec;
+	struct kup_record *rec = att->rec;
 	struct mm_struct *mm = att->space.mm;
 	int err;
 	u32 i;
 
-	if (mmap_write_lock_killable(mm))
-		return -EINTR;
+	kup_share_hold(rec);
+	if (mmap_write_lock_killable(mm)) {
+		err = -EINTR;
+		goto let_go;
+	}
 	err = prepare_vmas(mm, rec, pfns, a->why);
 	if (err)
 		goto unlock;
@@ -221,13 +236,16 @@ static int attach_mm(struct kup_attach *a, struct kup_attached *att, u32 *pfns)
 		mmap_write_unlock(mm);
 		mmu_notifier_unregister(&att->notifier, mm);
 		kup_say(a->why, "another process of the handover has the memory of pid %d", a->pid);
-		return -EBUSY;
+		err = -EBUSY;
+		goto let_go;
 	}
 	kup_compat_set_thp_disabled(mm, true);
 	for (i = 0, a->replaced = 0; i < rec->mm->nr_chunks; i++)
 		a->replaced += zap_present(mm, &rec->chunks[i], pfns);
 unlock:
 	mmap_write_unlock(mm);
+let_go:
+	kup_share_let_go();
 	return err;
 }
 

@@ -8,6 +8,7 @@
  *    charged (a limit may be exceeded: data is never lost for one) and gets its entry, rmap, LRU and rss as a page would
  *    that was faulted in. Nothing from here on fails.
  *    A huge chunk becomes a huge page if one VMA has all of it and no table is there; else 512 pages.
+ *    A frame that other processes have, too, goes to all of them, one after the other, as they come (share.c).
  *    A frame whose address no longer has a fitting VMA is zeroed and freed.
  *    As long as there may be a fallback all of this is done with copies, and the frames stay as they are.
  * 3. The chunk is done. Everybody who looks at its page tables got here first:
@@ -91,8 +92,15 @@ static void drop_frame(struct page *page)
 	atomic64_inc(&kup_new.dropped);
 }
 
+/* One of several owners does without it. */
+static void drop_shared(struct page *page)
+{
+	kup_share_drop(page);
+	atomic64_inc(&kup_new.dropped);
+}
+
 /* To the memcg that kup_bind_chunk() has made the active one: the process may move to another meanwhile. */
-static void charge(struct folio *folio)
+void kup_charge(struct folio *folio)
 {
 	/* Without __GFP_DIRECT_RECLAIM it never sleeps, with __GFP_NOFAIL it goes over the limit. */
 	WARN_ON_ONCE(mem_cgroup_charge(folio, NULL, __GFP_NOFAIL));
@@ -121,7 +129,7 @@ static bool bind_huge(struct mm_struct *mm, unsigned long addr, pmd_t *pmd, pgta
 	}
 	kup_compat_make_thp(page);
 	adjust_managed_page_count(page, HPAGE_PMD_NR);
-	charge(page_folio(page));
+	kup_charge(page_folio(page));
 	kup_compat_add_new_anon_rmap(page, vma, addr);
 	folio_add_lru_vma(page_folio(page), vma);
 	pgtable_trans_huge_deposit(mm, pmd, *table);
@@ -191,7 +199,7 @@ static unsigned int bind_run(struct vm_area_struct *vma, pgprot_t prot, unsigned
 			continue;
 		}
 		__ClearPageReserved(page);
-		charge(folio);
+		kup_charge(folio);
 		kup_compat_map_new_anon(folio, vma, addr);
 		folio_add_lru_vma(folio, vma);
 		set_pte_at(vma->vm_mm, addr, pte, pfn_pte(pfn, prot));
@@ -203,14 +211,37 @@ static unsigned int bind_run(struct vm_area_struct *vma, pgprot_t prot, unsigned
 	return bound;
 }
 
+/* One frame of several owners. The caller has claimed it. */
+static unsigned int bind_shared(struct vm_area_struct *vma, unsigned long addr, pte_t *pte, struct page *page, struct uncounted *uncounted)
+{
+	if (WARN_ON_ONCE(!pte_none(*pte))) {
+		drop_shared(page);
+		return 0;
+	}
+	if (kup_share_map(page, vma, addr))
+		count_later(uncounted, page, 1);
+	set_pte_at(vma->vm_mm, addr, pte, pfn_pte(page_to_pfn(page), kup_compat_shared_prot(page, vma)));
+	update_mmu_cache(vma, addr, pte);
+	return 1;
+}
+
 static void free_copies(struct page **copy)
 {
 	unsigned int i;
 
-	for (i = 0; i < KUP_CHUNK_PAGES; i++)
+	for (i = 0; copy && i < KUP_CHUNK_PAGES; i++)
 		if (copy[i])
 			__free_page(copy[i]);
 	kfree(copy);
+}
+
+static struct page *copy_frame(struct page *frame)
+{
+	struct page *page = alloc_page(GFP_KERNEL | __GFP_NOMEMALLOC | __GFP_NOWARN);
+
+	if (page)
+		copy_highpage(page, frame);
+	return page;
 }
 
 /*
@@ -227,16 +258,48 @@ static struct page **copy_frames(const struct kup_chunk *c)
 	kup_walk_begin(&walk, c, kup_new.stream.base);
 	while (copy && kup_walk_next(&walk, &run))
 		for (i = 0; i < run.nr; i++) {
-			struct page *page = alloc_page(GFP_KERNEL | __GFP_NOMEMALLOC | __GFP_NOWARN);
-
-			if (!page) {
+			copy[run.first + i] = copy_frame(pfn_to_page(run.pfn + i));
+			if (!copy[run.first + i]) {
 				free_copies(copy);
 				return NULL;
 			}
-			copy_highpage(page, pfn_to_page(run.pfn + i));
-			copy[run.first + i] = page;
 		}
 	return copy;
+}
+
+/*
+ * Claims the shared frames of a chunk. Those that are not to be had at their addresses are copied into @out, which stays NULL if there
+ * are none. Return: 0 or -ENOMEM.
+ */
+static int part_frames(struct mm_struct *mm, const struct kup_chunk *c, struct page ***out)
+{
+	struct vm_area_struct *vma = NULL;
+	struct page **copy = NULL;
+	struct kup_walk walk;
+	struct kup_run run;
+	unsigned int i;
+
+	kup_walk_begin(&walk, c, kup_new.stream.base);
+	while (kup_walk_next(&walk, &run))
+		for (i = 0; walk.shared && i < run.nr; i++) {
+			unsigned long addr = c->addr + (run.first + i) * PAGE_SIZE;
+			struct page *page = pfn_to_page(run.pfn + i);
+
+			vma = vma_of(mm, vma, addr);
+			if (!vma || kup_share_claim(page, vma, addr))
+				continue;
+			if (!copy)
+				copy = kcalloc(KUP_CHUNK_PAGES, sizeof(*copy), GFP_KERNEL);
+			if (!copy)
+				return -ENOMEM;
+			copy[run.first + i] = copy_frame(page);
+			if (!copy[run.first + i]) {
+				free_copies(copy);
+				return -ENOMEM;
+			}
+		}
+	*out = copy;
+	return 0;
 }
 
 /* So many of @nr frames have an address below @end and are of one zone with the first; or fewer. */
@@ -247,14 +310,15 @@ static unsigned int alike(struct page *page, unsigned int nr, unsigned long addr
 }
 
 /*
- * Binds the frames whose address has a VMA, or with @copy the pages there in their place, which are gone from it then. Returns how
- * many others there are.
+ * Binds the frames whose address has a VMA, or the pages that are in @copy in their place, which are gone from it then. @keep: a frame
+ * that is not bound is left as it is. Returns how many addresses have none.
  */
-static unsigned int bind_small(struct mm_struct *mm, const struct kup_chunk *c, pmd_t *pmd, pgtable_t *table, struct page **copy)
+static unsigned int bind_small(struct mm_struct *mm, const struct kup_chunk *c, pmd_t *pmd, pgtable_t *table, struct page **copy,
+			       bool keep)
 {
 	unsigned int i, n, bound = 0, strays = 0;
 	struct vm_area_struct *vma = NULL, *last = NULL;
-	struct uncounted uncounted = { .copies = copy };
+	struct uncounted frames = {}, copies = { .copies = true };
 	struct kup_walk walk;
 	struct kup_run run;
 	pgprot_t prot = {};
@@ -266,23 +330,34 @@ static unsigned int bind_small(struct mm_struct *mm, const struct kup_chunk *c, 
 	while (kup_walk_next(&walk, &run))
 		for (i = 0; i < run.nr; i += n) {
 			unsigned long addr = c->addr + (run.first + i) * PAGE_SIZE;
-			struct page *page = copy ? copy[run.first + i] : pfn_to_page(run.pfn + i);
+			struct page *frame = pfn_to_page(run.pfn + i), *copied = copy ? copy[run.first + i] : NULL;
+			pte_t *at = pte + run.first + i;
 
+			n = 1;
 			vma = vma_of(mm, vma, addr);
-			if (vma) {
-				if (vma != last)
-					prot = kup_compat_anon_prot(page, vma);
-				last = vma;
-				n = copy ? 1 : alike(page, run.nr - i, addr, vma->vm_end);
-				if (copy)
-					copy[run.first + i] = NULL;
-				bound += bind_run(vma, prot, addr, pte + run.first + i, page, n, &uncounted);
-			} else {
-				n = 1;
+			if (!vma) {
 				strays++;
+				continue;
+			}
+			if (vma != last)
+				prot = kup_compat_anon_prot(frame, vma);
+			last = vma;
+			if (copied) {
+				copy[run.first + i] = NULL;
+				bound += bind_run(vma, prot, addr, at, copied, 1, &copies);
+				if (!keep) {
+					kup_share_drop(frame);
+					atomic64_inc(&kup_new.parted);
+				}
+			} else if (walk.shared) {
+				bound += bind_shared(vma, addr, at, frame, &frames);
+			} else {
+				n = alike(frame, run.nr - i, addr, vma->vm_end);
+				bound += bind_run(vma, prot, addr, at, frame, n, &frames);
 			}
 		}
-	count(&uncounted);
+	count(&frames);
+	count(&copies);
 	add_mm_counter(mm, MM_ANONPAGES, bound);
 	pte_unmap_unlock(pte, ptl);
 	atomic64_add(bound, &kup_new.bound);
@@ -302,7 +377,9 @@ static void drop_strays(struct mm_struct *mm, const struct kup_chunk *c)
 		for (i = 0; i < run.nr; i++) {
 			if (mm)
 				vma = vma_of(mm, vma, c->addr + (run.first + i) * PAGE_SIZE);
-			if (!vma)
+			if (!vma && walk.shared)
+				drop_shared(pfn_to_page(run.pfn + i));
+			else if (!vma)
 				drop_frame(pfn_to_page(run.pfn + i));
 		}
 }
@@ -347,22 +424,30 @@ static int bind_locked(struct kup_attached *att, u32 i, pmd_t *pmd, pgtable_t *t
 {
 	const struct kup_chunk *c = &att->rec->chunks[i];
 	struct mm_struct *mm = att->space.mm;
+	bool keep = kup_fallback_armed();
 	struct page **copy = NULL;
+	int err = 0;
 
 	if (!chunk_begin(att->rec, i))
 		return 0;
-	if (kup_fallback_armed()) {
+	if (keep) {
 		copy = copy_frames(c);
-		if (!copy) {
-			clear_and_wake_up_bit(i % BITS_PER_LONG, &att->rec->busy[BIT_WORD(i)]);
-			return -ENOMEM;
-		}
-		bind_small(mm, c, pmd, table, copy);
-		free_copies(copy);
+		err = copy ? 0 : -ENOMEM;
+	} else if (kup_chunk_is_shared(c)) {
+		err = part_frames(mm, c, &copy);
+	}
+	if (err) {
+		clear_and_wake_up_bit(i % BITS_PER_LONG, &att->rec->busy[BIT_WORD(i)]);
+		return err;
+	}
+	if (keep) {
+		bind_small(mm, c, pmd, table, copy, true);
 		set_bit(i, att->rec->copied);
-	} else if (!(c->kind == KUP_CHUNK_HUGE && bind_huge(mm, c->addr, pmd, table, c->value)) && bind_small(mm, c, pmd, table, NULL)) {
+	} else if (!(c->kind == KUP_CHUNK_HUGE && bind_huge(mm, c->addr, pmd, table, c->value)) &&
+		   bind_small(mm, c, pmd, table, copy, false)) {
 		drop_strays(mm, c);
 	}
+	free_copies(copy);
 	chunk_end(att->rec, i);
 	return 0;
 }
@@ -498,7 +583,7 @@ static bool has_page_in(const struct kup_chunk *c, unsigned long start, unsigned
 		const struct kup_run *run = payload;
 
 		for (i = 0; i < c->nr; i++)
-			if (run[i].first <= last && run[i].first + run[i].nr > first)
+			if (run[i].first <= last && run[i].first + (run[i].nr & ~KUP_RUN_SHARED) > first)
 				return true;
 		return false;
 	}
@@ -591,7 +676,10 @@ static void free_copied(struct kup_record *rec, u32 i)
 	kup_walk_begin(&walk, &rec->chunks[i], kup_new.stream.base);
 	while (kup_walk_next(&walk, &run))
 		for (n = 0; n < run.nr; n++)
-			kup_free_frame(pfn_to_page(run.pfn + n));
+			if (walk.shared)
+				kup_share_drop(pfn_to_page(run.pfn + n));
+			else
+				kup_free_frame(pfn_to_page(run.pfn + n));
 }
 
 /**

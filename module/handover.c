@@ -58,7 +58,7 @@ static int layout_ok(const struct kup_handover *h, __u64 area)
 		return 0;
 	if (h->nr_pieces > KUP_MAX_PIECES || !h->nr_pieces != !h->pieces_off)
 		return 0;
-	if (h->nr_frames >> 32 || h->release[sizeof(h->release) - 1])
+	if (h->nr_frames >> 32 || h->nr_again > h->nr_frames || h->release[sizeof(h->release) - 1])
 		return 0;
 
 	/* Counts are bounded now: no product below can overflow. */

@@ -330,7 +330,7 @@ static void split_huge(struct kup_old_mm *om, struct kup_hidden *h, struct vm_ar
 		return;
 	pte = need_pte_locked(om->mm, pmd, h->addr, &ptl);
 	for (i = 0; i < PTRS_PER_PTE; i++) {
-		if (i != pte_index(addr) && kup_pte_kind(pte[i]) == KUP_PAGE_KEEP) {
+		if (i != pte_index(addr) && kup_is_kept(kup_pte_kind(pte[i]))) {
 			ptes[i] = ptep_get_and_clear(om->mm, h->addr + i * PAGE_SIZE, &pte[i]);
 			continue;
 		}
@@ -484,17 +484,18 @@ static int hide_moved_chunk(struct kup_old_mm *om, struct kup_hidden *h, char *w
 
 		if (kind == KUP_PAGE_NONE)
 			om->disturbed = true;
-		else if (kind == KUP_PAGE_KEEP)
+		else if (kup_is_kept(kind))
 			h->ptes[i] = ptep_get_and_clear(om->mm, h->addr + i * PAGE_SIZE, &pte[i]);
 		else if (kind != KUP_PAGE_ZERO)
 			break;
+		h->shared |= kind == KUP_PAGE_SHARED;
 		__clear_bit(i, h->moved);
 		h->nr_moved--;
 	}
 	pte_unmap_unlock(pte, ptl);
 	if (!h->nr_moved)
 		return 0;
-	kup_say(why, "%s (%d): the page at %lx was touched and cannot be taken again: it is shared or in use by a device",
+	kup_say(why, "%s (%d): the page at %lx was touched and cannot be taken again: it is merged or in use by a device",
 		om->comm, om->tgid, h->addr + i * PAGE_SIZE);
 	return -EBUSY;
 }

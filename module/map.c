@@ -17,7 +17,7 @@ static __u64 align8(__u64 n)
 	return (n + 7) & ~7ULL;
 }
 
-#define RUNS_MAX	(KUP_PAYLOAD_MAX / sizeof(struct kup_run))	/* with more, scatter is smaller in any case */
+#define RUNS_MAX	(KUP_SCATTER_MAX / sizeof(struct kup_run))	/* with more, scatter is smaller in any case */
 
 /* All runs of consecutive frames, of which the first RUNS_MAX are written. One pass: there are 512 frames for each 2 MiB kept. */
 static unsigned int find_runs(const __u32 *pfn, struct kup_run *run)
@@ -115,6 +115,31 @@ int kup_chunk_encode(struct kup_chunk *c, const __u32 *pfn, int huge, void *payl
 	return runs * sizeof(*run);
 }
 
+int kup_chunk_encode_shared(struct kup_chunk *c, const __u32 *pfn, const __u64 *shared, void *payload)
+{
+	struct kup_run *run = payload;
+	unsigned int i, n = 0, any = 0;
+
+	for (i = 0; i < KUP_CHUNK_PAGES; i++) {
+		unsigned int flag = shared[i / 64] >> i % 64 & 1 ? KUP_RUN_SHARED : 0;
+
+		if (pfn[i] == KUP_PFN_NONE)
+			continue;
+		any |= flag;
+		if (i && pfn[i - 1] && pfn[i] == pfn[i - 1] + 1 && (run[n - 1].nr & KUP_RUN_SHARED) == flag)
+			run[n - 1].nr++;
+		else
+			run[n++] = (struct kup_run) { .first = i, .nr = 1 | flag, .pfn = pfn[i] };
+	}
+	if (!any)
+		return -EINVAL;
+	c->kind = KUP_CHUNK_RUNS;
+	c->width = 1;
+	c->nr = n;
+	c->value = 0;
+	return n * sizeof(*run);
+}
+
 static int decode_huge(const struct kup_chunk *c, __u32 *pfn)
 {
 	unsigned int i;
@@ -128,21 +153,24 @@ static int decode_huge(const struct kup_chunk *c, __u32 *pfn)
 
 static int decode_runs(const struct kup_chunk *c, const struct kup_run *run, __u64 room, __u32 *pfn)
 {
-	unsigned int i, j, pages = 0, end = 0;
+	unsigned int i, j, pages = 0, end = 0, shared = 0;
 
-	if (!c->nr || c->nr > KUP_CHUNK_PAGES || c->width || c->nr * sizeof(*run) > room)
+	if (!c->nr || c->nr > KUP_CHUNK_PAGES || c->width > 1 || c->nr * sizeof(*run) > room)
 		return -EINVAL;
 	for (i = 0; i < c->nr; i++, run++) {
-		if (run->first < end || !run->nr || run->first + run->nr > KUP_CHUNK_PAGES)
+		unsigned int nr = run->nr & ~KUP_RUN_SHARED;
+
+		if (run->first < end || !nr || run->first + nr > KUP_CHUNK_PAGES)
 			return -EINVAL;
-		if (run->pfn == KUP_PFN_NONE || (__u64)run->pfn + run->nr - 1 > PFN_MAX)
+		if (run->pfn == KUP_PFN_NONE || (__u64)run->pfn + nr - 1 > PFN_MAX)
 			return -EINVAL;
-		end = run->first + run->nr;
-		for (j = 0; pfn && j < run->nr; j++)
+		end = run->first + nr;
+		for (j = 0; pfn && j < nr; j++)
 			pfn[run->first + j] = run->pfn + j;
-		pages += run->nr;
+		pages += nr;
+		shared |= run->nr & KUP_RUN_SHARED;
 	}
-	return pages;
+	return !shared == !c->width ? (int)pages : -EINVAL;
 }
 
 static int decode_scatter(const struct kup_chunk *c, const struct kup_scatter *s, __u64 room, __u32 *pfn)
@@ -199,6 +227,7 @@ void kup_walk_begin(struct kup_walk *w, const struct kup_chunk *c, const void *m
 	w->payload = (const char *)maps + (c->kind == KUP_CHUNK_HUGE ? 0 : (__u64)c->value * 8);
 	w->delta = (const __u8 *)w->payload + sizeof(struct kup_scatter);
 	w->next = 0;
+	w->shared = 0;
 }
 
 static int next_scattered(struct kup_walk *w, struct kup_run *run)
@@ -229,6 +258,8 @@ int kup_walk_next(struct kup_walk *w, struct kup_run *run)
 		*run = (struct kup_run) { .nr = KUP_CHUNK_PAGES, .pfn = c->value };
 	else
 		*run = ((const struct kup_run *)w->payload)[w->next];
+	w->shared = run->nr & KUP_RUN_SHARED;
+	run->nr &= ~KUP_RUN_SHARED;
 	w->next++;
 	return 1;
 }

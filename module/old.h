@@ -48,7 +48,8 @@ enum kup_page_kind {
 	KUP_PAGE_NONE,
 	KUP_PAGE_ZERO,		/* the shared page of zeros */
 	KUP_PAGE_KEEP,		/* an anonymous page that only this entry maps: can be preserved */
-	KUP_PAGE_SHARED,	/* an anonymous page with more owners */
+	KUP_PAGE_SHARED,	/* one that others may map as well, since a fork; so nobody writes to it. Can be preserved, too */
+	KUP_PAGE_MERGED,	/* by KSM: stays for CRIU */
 	KUP_PAGE_PINNED,	/* a device may write to it */
 	KUP_PAGE_SWAP,
 	KUP_PAGE_OTHER,		/* a page of a file, a marker, a broken page: not ours */
@@ -60,15 +61,17 @@ static inline enum kup_page_kind kup_page_kind(struct page *page)
 
 	if (!folio_test_anon(folio) || PageHWPoison(page) || is_zone_device_page(page))
 		return KUP_PAGE_OTHER;
-	if (!PageAnonExclusive(page)) {
-		int mapcount = atomic_read(&page->_mapcount) + 1;
-
-		if (folio_test_large(folio))
-			mapcount += folio_entire_mapcount(folio);
-		if (mapcount != 1 || folio_test_ksm(folio))
-			return KUP_PAGE_SHARED;
-	}
+	if (folio_test_ksm(folio))
+		return KUP_PAGE_MERGED;
+	/* What is pinned is exclusive: fork copies it, and who pins a page for reading gets one of his own first. */
+	if (!PageAnonExclusive(page))
+		return KUP_PAGE_SHARED;
 	return folio_maybe_dma_pinned(folio) ? KUP_PAGE_PINNED : KUP_PAGE_KEEP;
+}
+
+static inline bool kup_is_kept(enum kup_page_kind kind)
+{
+	return kind == KUP_PAGE_KEEP || kind == KUP_PAGE_SHARED;
 }
 
 /* Under the page table's lock. */
@@ -154,6 +157,7 @@ enum kup_hidden_kind {
 struct kup_hidden {
 	unsigned long addr;		/* chunk aligned */
 	enum kup_hidden_kind kind;
+	bool shared;			/* some are KUP_PAGE_SHARED, or were */
 	u32 nr_moved;			/* bits set in moved */
 	pgprot_t prot;			/* of the VMA when hidden */
 	union {

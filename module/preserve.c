@@ -8,6 +8,8 @@
  *      map walker is inside), the entries go to a list of struct kup_hidden: a whole page table where every entry can go,
  *      single entries where some must stay, a huge entry as it is. Entries are moved, never made anew: rss, mapcount,
  *      refcount, charge and LRU stay right all the time, and each way back is to put the entry back.
+ *      So go pages that fork has left to several processes, too, whether the others are preserved or not: nobody writes to
+ *      a page that he does not have for himself, and with an owner who does not run, nobody gets it for himself.
  *   3. TLB flush. Transparent huge pages are off for this mm: khugepaged takes a hole for zeros.
  *
  * What happens while they are hidden, and how they come back: hidden.c.
@@ -95,11 +97,12 @@ static int hide_huge(struct kup_old_mm *om, struct vm_area_struct *vma, pmd_t *p
 
 	if (kind == KUP_PAGE_PINNED)
 		return pinned(om, addr, why);
-	if (kind != KUP_PAGE_KEEP && kind != KUP_PAGE_ZERO)
+	if (!kup_is_kept(kind) && kind != KUP_PAGE_ZERO)
 		return 0;
 	h = add_chunk(om, addr, HIDDEN_HUGE, vma->vm_page_prot);
 	h->pmd = pmdp_huge_get_and_clear(om->mm, addr, pmd);
-	if (kind == KUP_PAGE_KEEP) {
+	h->shared = kind == KUP_PAGE_SHARED;
+	if (kind != KUP_PAGE_ZERO) {
 		om->pages += KUP_CHUNK_PAGES;
 		om->huge++;
 	}
@@ -137,6 +140,7 @@ static int hide_ptes(struct kup_old_mm *om, struct vm_area_struct *vma, pmd_t *p
 {
 	pte_t *pte = pte_offset_kernel(pmd, start);
 	unsigned int i, nr = (end - start) / PAGE_SIZE, run, keep = 0, stay = 0;
+	bool shared = false;
 	struct kup_hidden *h;
 
 	for (i = 0; i < nr; i++) {
@@ -150,6 +154,9 @@ static int hide_ptes(struct kup_old_mm *om, struct vm_area_struct *vma, pmd_t *p
 		case KUP_PAGE_NONE:
 		case KUP_PAGE_ZERO:
 			break;
+		case KUP_PAGE_SHARED:
+			shared = true;
+			fallthrough;
 		case KUP_PAGE_KEEP:
 			keep++;
 			break;
@@ -165,12 +172,14 @@ static int hide_ptes(struct kup_old_mm *om, struct vm_area_struct *vma, pmd_t *p
 	if (nr == PTRS_PER_PTE && !stay) {
 		h = add_chunk(om, start, HIDDEN_TABLE, vma->vm_page_prot);
 		h->table = pmd_pgtable(*pmd);
+		h->shared = shared;
 		pmd_clear(pmd);
 		return 0;
 	}
 	h = pte_chunk(om, start, vma->vm_page_prot);
+	h->shared |= shared;
 	for (i = 0; i < nr; i++)
-		if (kup_pte_kind(pte[i]) == KUP_PAGE_KEEP)
+		if (kup_is_kept(kup_pte_kind(pte[i])))
 			h->ptes[pte_index(start) + i] = ptep_get_and_clear(om->mm, start + i * PAGE_SIZE, &pte[i]);
 	return 0;
 }

@@ -37,10 +37,10 @@ enum kup_page_kind kup_pmd_kind(pmd_t pmd)
 	if (!folio_test_anon(page_folio(page)))
 		return KUP_PAGE_ZERO;
 	kind = kup_page_kind(page);
-	if (kind != KUP_PAGE_KEEP || PageAnonExclusive(page))
-		return kind;
-	for (i = 1; i < KUP_CHUNK_PAGES && kind == KUP_PAGE_KEEP; i++)
-		kind = kup_page_kind(page + i);
+	/* Of a page that other processes have in pieces, each piece may be another case: but all are shared here. */
+	for (i = 1; i < KUP_CHUNK_PAGES && kind == KUP_PAGE_SHARED; i++)
+		if (PageHWPoison(page + i))
+			kind = KUP_PAGE_OTHER;
 	return kind;
 }
 
@@ -88,7 +88,17 @@ int kup_refuse(struct mm_struct *mm, char *why)
 	return 0;
 }
 
-static void count(struct vm_area_struct *vma, struct kup_scan *s, enum kup_page_kind kind, unsigned int nr)
+/* How many entries have this page; good enough to tell how much memory all of them need. */
+static unsigned int owners(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+	int nr = atomic_read(&page->_mapcount) + 1;
+
+	return max(nr + (folio_test_large(folio) ? folio_entire_mapcount(folio) : 0), 1);
+}
+
+/* @page: NULL unless @kind is of one. */
+static void count(struct vm_area_struct *vma, struct kup_scan *s, enum kup_page_kind kind, struct page *page, unsigned int nr)
 {
 	switch (kind) {
 	case KUP_PAGE_SWAP:
@@ -96,6 +106,7 @@ static void count(struct vm_area_struct *vma, struct kup_scan *s, enum kup_page_
 		return;
 	case KUP_PAGE_KEEP:
 	case KUP_PAGE_SHARED:
+	case KUP_PAGE_MERGED:
 	case KUP_PAGE_PINNED:
 		break;
 	default:
@@ -106,8 +117,8 @@ static void count(struct vm_area_struct *vma, struct kup_scan *s, enum kup_page_
 		s->filecow_pages += nr;
 	else if (vma->vm_flags & VM_EXEC)
 		s->exec_pages += nr;
-	else if (kind == KUP_PAGE_SHARED)
-		s->shared_pages += nr;
+	else if (kind == KUP_PAGE_MERGED)
+		s->merged_pages += nr;
 	else if (!kup_vma_eligible(vma))
 		return;
 	else if (kind == KUP_PAGE_PINNED)
@@ -115,6 +126,8 @@ static void count(struct vm_area_struct *vma, struct kup_scan *s, enum kup_page_
 	else {
 		s->preserve_pages += nr;
 		s->huge_pages += nr / KUP_CHUNK_PAGES;
+		s->shared_pages += kind == KUP_PAGE_SHARED ? nr : 0;
+		s->preserve_bytes += nr * PAGE_SIZE / (kind == KUP_PAGE_SHARED ? owners(page) : 1);
 	}
 }
 
@@ -140,7 +153,7 @@ void kup_count_vma(struct vm_area_struct *vma, struct kup_scan *s, unsigned long
 			kind = kup_pmd_kind(*pmd);
 			if (kind == KUP_PAGE_PINNED && kup_vma_eligible(vma) && !*pinned_addr)
 				*pinned_addr = addr;
-			count(vma, s, kind, KUP_CHUNK_PAGES);
+			count(vma, s, kind, pmd_page(*pmd), KUP_CHUNK_PAGES);
 			spin_unlock(ptl);
 			continue;
 		}
@@ -154,7 +167,7 @@ void kup_count_vma(struct vm_area_struct *vma, struct kup_scan *s, unsigned long
 			kind = kup_pte_kind(*pte);
 			if (kind == KUP_PAGE_PINNED && kup_vma_eligible(vma) && !*pinned_addr)
 				*pinned_addr = addr;
-			count(vma, s, kind, 1);
+			count(vma, s, kind, kup_is_kept(kind) ? pte_page(*pte) : NULL, 1);
 		}
 		pte_unmap_unlock(pte - 1, ptl);
 	}

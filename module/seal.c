@@ -3,11 +3,12 @@
  * Writes the handover.
  *
  *   1. Pages that faults brought back are hidden again. What is touched from here on stays named (kup_hide_moved()).
- *   2. The maps section is encoded into pages of its own. Each frame sets its bit in a bitmap of all RAM, which shows a frame
- *      named twice, and later gives the extents in order: nothing is sorted.
- *   3. The stream's pages and the area get their bits. Blocks are filled up, order by order, until the extents are few or memory
+ *   2. Where pages may have several owners, one walk finds the frames that more than one entry has.
+ *   3. The maps section is encoded into pages of its own. Each frame sets its bit in a bitmap of all RAM, which shows a frame
+ *      named twice that is none of those, and later gives the extents in order: nothing is sorted.
+ *   4. The stream's pages and the area get their bits. Blocks are filled up, order by order, until the extents are few or memory
  *      would be short.
- *   4. Extents, directory and header go to the area; the header, with the sums of all, last.
+ *   5. Extents, directory and header go to the area; the header, with the sums of all, last.
  */
 #include <linux/module.h>
 #include <linux/utsname.h>
@@ -30,6 +31,8 @@ static struct kup_pages maps;	/* of the handover that is sealed; under kup.lock 
 struct seal {
 	u64 *frames;		/* bitmap of all RAM */
 	u64 words;
+	unsigned long *shared;	/* of those of several owners; NULL if no process may have such */
+	u64 nr_again;
 	u64 end;		/* bytes of the maps section written so far */
 	u64 nr_frames;
 	u32 nr_mms;
@@ -41,11 +44,17 @@ struct seal {
 	u64 payload[KUP_PAYLOAD_MAX / 8];
 };
 
-static int name_frame(struct seal *s, u32 pfn)
+static bool is_shared(const struct seal *s, u32 pfn)
+{
+	return s->shared && test_bit(pfn, s->shared);
+}
+
+/* @again: as one of its owners. */
+static int name_frame(struct seal *s, u32 pfn, bool again)
 {
 	if (WARN_ON_ONCE(pfn >= s->words * 64))
 		return -EINVAL;
-	if (!__test_and_set_bit(pfn, (unsigned long *)s->frames))
+	if (!__test_and_set_bit(pfn, (unsigned long *)s->frames) ? is_shared(s, pfn) == again : again)
 		return 0;
 	kup_say(s->why, "frame %#x has two owners", pfn);
 	return -EBUSY;
@@ -57,12 +66,13 @@ static int name_run(struct seal *s, u32 pfn, unsigned int nr)
 	unsigned long *map = (unsigned long *)s->frames, end = (unsigned long)pfn + nr;
 	int err = 0;
 
-	if (nr > 1 && end <= s->words * 64 && find_next_bit(map, end, pfn) >= end) {
+	if (nr > 1 && end <= s->words * 64 && find_next_bit(map, end, pfn) >= end &&
+	    (!s->shared || find_next_bit(s->shared, end, pfn) >= end)) {
 		bitmap_set(map, pfn, nr);
 		return 0;
 	}
 	while (nr-- && !err)
-		err = name_frame(s, pfn++);
+		err = name_frame(s, pfn++, false);
 	return err;
 }
 
@@ -91,7 +101,7 @@ static int name_pages(struct seal *s, const struct kup_pages *p)
 	int err = 0;
 
 	for (i = 0; i < p->nr && !err; i++)
-		err = name_frame(s, p->pfn[i]);
+		err = name_frame(s, p->pfn[i], false);
 	return err;
 }
 
@@ -173,6 +183,24 @@ static bool is_huge(u32 first)
 	return !(first % KUP_CHUNK_PAGES) && folio_order(page_folio(pfn_to_page(first))) == PMD_SHIFT - PAGE_SHIFT;
 }
 
+/* All frames of a chunk, some of which may have more owners; those into @mine. Returns whether there are any, or an error. */
+static int name_shared(struct seal *s, u64 *mine)
+{
+	unsigned int i;
+	int err = 0, any = 0;
+
+	memset(mine, 0, KUP_CHUNK_PAGES / 8);
+	for (i = 0; i < KUP_CHUNK_PAGES && !err; i++) {
+		bool again = s->pfn[i] != KUP_PFN_NONE && is_shared(s, s->pfn[i]);
+
+		if (s->pfn[i] != KUP_PFN_NONE)
+			err = name_frame(s, s->pfn[i], again);
+		mine[i / 64] |= (u64)again << i % 64;
+		any |= again;
+	}
+	return err ?: any;
+}
+
 static int grow_maps(u64 end)
 {
 	return kup_pages_reserve(&maps, DIV_ROUND_UP(end, PAGE_SIZE));
@@ -182,11 +210,12 @@ static int encode_chunk(struct seal *s, struct kup_old_mm *om, const struct kup_
 {
 	struct kup_chunk c = { .addr = h->addr };
 	struct kup_run *run = (void *)s->payload;
+	u64 mine[KUP_CHUNK_PAGES / 64];
 	unsigned int nr, runs, i;
 	int size = -EINVAL, err = 0;
 
 	mutex_lock(&om->lock);
-	runs = hidden_runs(s, h, &nr);
+	runs = h->shared ? 0 : hidden_runs(s, h, &nr);
 	if (!runs)
 		nr = hidden_frames(s, h);
 	mutex_unlock(&om->lock);
@@ -195,10 +224,12 @@ static int encode_chunk(struct seal *s, struct kup_old_mm *om, const struct kup_
 	for (i = 0; i < runs && !err; i++)
 		err = name_run(s, run[i].pfn, run[i].nr);
 	if (!runs)
-		err = name_chunk(s);
-	if (err)
+		err = h->shared ? name_shared(s, mine) : name_chunk(s);
+	if (err < 0)
 		return err;
-	if (runs) {
+	if (err) {
+		size = kup_chunk_encode_shared(&c, s->pfn, mine, s->payload);
+	} else if (runs) {
 		size = kup_chunk_encode_runs(&c, runs, run, run->nr == KUP_CHUNK_PAGES && is_huge(run->pfn));
 	} else {
 		if (nr == KUP_CHUNK_PAGES && s->pfn[nr - 1] == s->pfn[0] + nr - 1 && is_huge(s->pfn[0]))
@@ -233,6 +264,49 @@ static int encode_mm(struct seal *s, struct kup_old_mm *om, struct kup_mm_record
 	}
 	s->nr_frames += r->nr_pages;
 	return err;
+}
+
+static void find_in_chunk(struct seal *s, unsigned long *once, struct kup_old_mm *om, const struct kup_hidden *h)
+{
+	unsigned int i, nr;
+
+	mutex_lock(&om->lock);
+	nr = hidden_frames(s, h);
+	mutex_unlock(&om->lock);
+	for (i = 0; nr && i < KUP_CHUNK_PAGES; i++) {
+		u32 pfn = s->pfn[i];
+
+		if (pfn == KUP_PFN_NONE || WARN_ON_ONCE(pfn >= s->words * 64) || !__test_and_set_bit(pfn, once))
+			continue;
+		__set_bit(pfn, s->shared);
+		s->nr_again++;
+	}
+}
+
+/* The owners of a page all have it as KUP_PAGE_SHARED, so it is enough to look where there are such. */
+static int find_shared(struct seal *s)
+{
+	unsigned long *once = NULL;
+	struct kup_old_mm *om;
+	struct kup_hidden *h;
+
+	list_for_each_entry(om, &kup_old_mms, node)
+		for (h = om->chunk; h < om->chunk + om->nr_chunks; h++) {
+			if (!h->shared)
+				continue;
+			if (!once) {
+				s->shared = kvcalloc(s->words, sizeof(*s->frames), GFP_KERNEL);
+				once = kvcalloc(s->words, sizeof(*s->frames), GFP_KERNEL);
+				if (!once || !s->shared) {
+					kvfree(once);
+					return -ENOMEM;
+				}
+			}
+			find_in_chunk(s, once, om, h);
+			cond_resched();
+		}
+	kvfree(once);
+	return 0;
 }
 
 /* Records first, then the chunk tables of all, then the payloads as they come. */
@@ -361,6 +435,7 @@ static int write_area(struct seal *s)
 		.store_size = kup_store_size(),
 		.nr_mms = s->nr_mms,
 		.nr_frames = s->nr_frames,
+		.nr_again = s->nr_again,
 		.nr_pieces = kup_kept.nr,
 		.fallback_seconds = kup_kept.seconds,
 		.fallback_entry = kup_kept.entry,
@@ -426,6 +501,9 @@ static int seal(struct seal *s, struct kup_seal *arg)
 	s->frames = kvcalloc(s->words, sizeof(*s->frames), GFP_KERNEL);
 	if (!s->frames)
 		return -ENOMEM;
+	err = find_shared(s);
+	if (err)
+		return err;
 	err = encode_maps(s);
 	if (err)
 		return err;
@@ -451,7 +529,7 @@ static int seal(struct seal *s, struct kup_seal *arg)
 	err = write_area(s);
 	if (err)
 		return err;
-	arg->frames = s->nr_frames;
+	arg->frames = s->nr_frames - s->nr_again;
 	arg->reserved_pages = reserved;
 	arg->meta_bytes = s->end;
 	arg->extents = s->nr_extents;
@@ -492,6 +570,7 @@ int kup_seal(struct kup_seal *arg)
 	else
 		kup_set_state(KUP_STATE_SEALED);
 	kvfree(s->frames);
+	kvfree(s->shared);
 	kvfree(s);
 	return err;
 }

@@ -6,11 +6,12 @@
  * `done`. It never goes back. The busy bit is held by tasks that hold mmap_lock of that mm (for reading or writing), or after
  * its last user has gone; its holder takes page table locks, but never enters reclaim, so who waits for it may hold anything.
  * While there may be a fallback, a chunk is bound with copies: its frames are freed when the record is dropped, after COMMIT.
+ * A frame that has several owners has a life of its own, until the last of them has bound or dropped it: share.c.
  *
  * Lives of a record: free; attached (space); free again if its process ended before COMMIT, but then not one chunk may be
  * done, or it cannot be attached again.
  *
- * Locks, outer first: kup.lock, mmap_lock, busy bit, page table locks.
+ * Locks, outer first: kup.lock, mmap_lock (for ATTACH, that of another owner inside), busy bit, page table locks.
  */
 #ifndef KUP_SPACE_H
 #define KUP_SPACE_H
@@ -33,6 +34,7 @@ struct kup_record {
 	unsigned long *copied;		/* done with copies: the frames are still the handover's */
 	atomic_t nr_done;
 	struct kup_attached *att;	/* kup.lock; NULL: no process has it */
+	struct mm_struct *held;		/* kup.lock; by share.c, while ATTACH has another record */
 };
 
 /* A process that has a record. */
@@ -50,7 +52,7 @@ struct kup_adopted {
 	struct kup_stream stream;
 	struct kup_record *rec;		/* [h->nr_mms] */
 	u64 commit_ns, done_ns;		/* of COMMIT, and of the last chunk */
-	atomic64_t unbound, bound, bound_huge, fault_binds, dropped;
+	atomic64_t unbound, bound, bound_huge, fault_binds, dropped, shared, parted;
 };
 extern struct kup_adopted kup_new;
 
@@ -59,6 +61,7 @@ int kup_bind_chunk(struct kup_attached *att, u32 i);
 int kup_bind_range(struct kup_attached *att, unsigned long start, unsigned long end);
 void kup_drop_record(struct kup_record *rec);
 void kup_free_frame(struct page *page);
+void kup_charge(struct folio *folio);	/* to the active memcg */
 bool kup_vma_fits(const struct vm_area_struct *vma);
 extern const struct mmu_notifier_ops kup_notifier_ops;
 extern const struct kup_space_ops kup_attached_ops;
@@ -72,6 +75,39 @@ static inline bool kup_record_done(const struct kup_record *rec)
 {
 	return atomic_read(&rec->nr_done) == rec->mm->nr_chunks;
 }
+
+/* share.c */
+
+/**
+ * kup_share_claim - may this VMA have the frame itself, at @addr?
+ *
+ * The caller holds mmap_lock, and a reference of an owner: the answer stays the same until that is bound or dropped. The first who asks
+ * may.
+ */
+bool kup_share_claim(struct page *page, struct vm_area_struct *vma, unsigned long addr);
+
+/**
+ * kup_share_map - the rest of binding a frame that was claimed, but the entry: charge, rmap, LRU
+ *
+ * Under the lock of the table. An owner's reference goes to the entry.
+ *
+ * Return: true if it was the first one; then the caller counts it as managed, and as NR_ANON_MAPPED.
+ */
+bool kup_share_map(struct page *page, struct vm_area_struct *vma, unsigned long addr);
+void kup_share_drop(struct page *page);	/* an owner's reference. Atomic context */
+
+/* The address spaces of all other records that are attached stay; around mmap_lock of the one that is. kup.lock */
+void kup_share_hold(struct kup_record *rec);
+void kup_share_let_go(void);
+
+/**
+ * kup_share_relate - make the VMAs of this record relatives of those with which they share frames
+ *
+ * mmap_lock for writing, between kup_share_hold() and kup_share_let_go(). VMAs that have an anon_vma stay as they are.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int kup_share_relate(struct mm_struct *mm, const struct kup_record *rec);
 
 /* attach.c */
 void kup_detach(struct kup_attached *att);	/* all done, or nobody left to use it; kup.lock, sleeps */

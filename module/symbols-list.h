@@ -48,6 +48,12 @@ KUP_SYM(__mmu_notifier_invalidate_range_end)
 
 /* anonymous memory */
 KUP_SYM(__anon_vma_prepare)
+KUP_SYM(anon_vma_fork)
+#ifdef HAVE_FOLIO_ADD_ANON_RMAP
+KUP_SYM(folio_add_anon_rmap_ptes)
+#else
+KUP_SYM(page_add_anon_rmap)
+#endif
 #ifdef HAVE_FOLIO_ADD_NEW_ANON_RMAP
 KUP_SYM(folio_add_new_anon_rmap)
 #else

@@ -38,6 +38,22 @@ static inline void kup_compat_add_new_anon_rmap(struct page *page, struct vm_are
 #define FOLIO_MAPPING_ANON PAGE_MAPPING_ANON
 #endif
 
+static inline void kup_compat_set_swapbacked(struct folio *folio, const struct vm_area_struct *vma)
+{
+	if (!(vma->vm_flags & VM_DROPPABLE))
+		__folio_set_swapbacked(folio);
+}
+
+/* One more entry of a page that is anonymous already, exclusive for nobody. */
+static inline void kup_compat_add_anon_rmap(struct page *page, struct vm_area_struct *vma, unsigned long addr)
+{
+#ifdef HAVE_FOLIO_ADD_ANON_RMAP	/* 6.8, "mm/rmap: introduce folio_add_anon_rmap_[pte|ptes|pmd]()" */
+	folio_add_anon_rmap_ptes(page_folio(page), page, 1, vma, addr, RMAP_NONE);
+#else
+	page_add_anon_rmap(page, vma, addr, RMAP_NONE);
+#endif
+}
+
 /**
  * kup_compat_map_new_anon - what folio_add_new_anon_rmap() does for a page that is not huge, but NR_ANON_MAPPED
  *
@@ -46,8 +62,7 @@ static inline void kup_compat_add_new_anon_rmap(struct page *page, struct vm_are
  */
 static inline void kup_compat_map_new_anon(struct folio *folio, struct vm_area_struct *vma, unsigned long addr)
 {
-	if (!(vma->vm_flags & VM_DROPPABLE))
-		__folio_set_swapbacked(folio);
+	kup_compat_set_swapbacked(folio, vma);
 	/* Pointer and flag at once: page_idle and others look at them without a lock. */
 	WRITE_ONCE(folio->mapping, (void *)vma->anon_vma + FOLIO_MAPPING_ANON);
 	folio->index = linear_page_index(vma, addr);
@@ -55,7 +70,13 @@ static inline void kup_compat_map_new_anon(struct folio *folio, struct vm_area_s
 	SetPageAnonExclusive(&folio->page);
 }
 
-/* Attributes of a dirty entry, writable where the VMA is. */
+/* Attributes of a dirty entry: of a page that the process does not have for itself, */
+static inline pgprot_t kup_compat_shared_prot(struct page *page, struct vm_area_struct *vma)
+{
+	return pte_pgprot(pte_mkdirty(mk_pte(page, vma->vm_page_prot)));
+}
+
+/* and of one that it has, writable where the VMA is. */
 static inline pgprot_t kup_compat_anon_prot(struct page *page, struct vm_area_struct *vma)
 {
 	pte_t pte = pte_mkdirty(mk_pte(page, vma->vm_page_prot));

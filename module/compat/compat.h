@@ -77,6 +77,10 @@ static inline void anon_vma_unlock_write(struct anon_vma *anon_vma)
 }
 #endif
 
+#ifndef HAVE_ANON_VMA_FORK	/* the same */
+int anon_vma_fork(struct vm_area_struct *vma, struct vm_area_struct *pvma);
+#endif
+
 #ifndef HAVE_FOLIO_ADD_LRU_VMA	/* the same, in 7.3 */
 void folio_add_lru_vma(struct folio *folio, struct vm_area_struct *vma);
 #endif

@@ -101,6 +101,11 @@ static bool present(unsigned long addr)
 	return false;
 }
 
+static bool has(const __u64 *map, unsigned int i)
+{
+	return map[i / 64] >> (i % 64) & 1;
+}
+
 static void standard_chunks(unsigned int times)
 {
 	unsigned long addr = BASE;
@@ -345,7 +350,7 @@ static void test_adopt(void)
 	static const int expect[FAKE_NR] = {
 		[FAKE_HEADER] = -EBADMSG, [FAKE_MAPS] = -EBADMSG, [FAKE_STORE] = -EBADMSG, [FAKE_EXTENTS] = -EBADMSG,
 		[FAKE_NOT_RESERVED] = -EBADMSG, [FAKE_IN_USE] = -EBADMSG, [FAKE_TWICE] = -EBADMSG, [FAKE_OUTSIDE] = -EBADMSG,
-		[FAKE_NO_STUB] = -EBADMSG, [FAKE_ADOPTED] = -ESTALE,
+		[FAKE_NO_STUB] = -EBADMSG, [FAKE_ADOPTED] = -ESTALE, [FAKE_AGAIN] = -EBADMSG,
 	};
 	struct kup_adopt a = { .size = sizeof(a), .area = 64UL << 20 };
 	long total = meminfo("MemTotal:");
@@ -1164,6 +1169,489 @@ static void test_again(void)
 	}
 }
 
+/* ---- frames of several owners ---- */
+
+#define OWNERS		3	/* PID, PID + 1, ... */
+#define FAMILY_CHUNKS	4u
+#define MARK		0x1111000000000000UL
+
+static int mostly(int i) { return i % 5 != 2; }
+
+/*
+ * The same places for all. Of the first chunk every third page is of all of them, of the second all are, of the third none; of the fourth
+ * some are of the first two.
+ */
+static bool is_shared(unsigned int p, unsigned int n, int i)
+{
+	switch (n) {
+	case 0:
+		return i % 3 == 0;
+	case 1:
+		return true;
+	case 3:
+		return i % 8 < 3 && p < 2;
+	default:
+		return false;
+	}
+}
+
+static void family_chunks(void)
+{
+	nr_chunks = nr_pages = 0;
+	for (unsigned int p = 0; p < OWNERS; p++)
+		for (unsigned int n = 0; n < FAMILY_CHUNKS; n++) {
+			struct fake_chunk *c = &chunks[nr_chunks];
+
+			add_chunk(PID + p, BASE + n * CHUNK, 0, n == 1 ? all : n == 2 ? runs : mostly);
+			for (int i = 0; i < 512; i++)
+				c->shared[i / 64] |= (uint64_t)(is_shared(p, n, i) && has(c->present, i)) << i % 64;
+			c->twin = p ? 1 + (p - 1) * FAMILY_CHUNKS + n : 0;
+		}
+}
+
+/* Whose words stand in a page of @pid. */
+static uint32_t author(uint32_t pid, unsigned long addr)
+{
+	const struct fake_chunk *c = &chunks[(pid - PID) * FAMILY_CHUNKS + (addr - BASE) / CHUNK];
+
+	while (c->twin && has(c->shared, addr % CHUNK / PAGE))
+		c = &chunks[c->twin - 1];
+	return c->pid;
+}
+
+static bool family_shares(uint32_t pid, unsigned long addr)
+{
+	return has(chunks[(pid - PID) * FAMILY_CHUNKS + (addr - BASE) / CHUNK].shared, addr % CHUNK / PAGE);
+}
+
+static bool family_present(uint32_t pid, unsigned long addr)
+{
+	return has(chunks[(pid - PID) * FAMILY_CHUNKS + (addr - BASE) / CHUNK].present, addr % CHUNK / PAGE);
+}
+
+#define FAMILY_END (BASE + FAMILY_CHUNKS * CHUNK)
+
+/* Every byte of every page that there should be: what was sealed, but for the mark of @pid if it has written its. */
+static bool member_right(uint32_t pid, bool marked)
+{
+	for (unsigned long a = BASE; a < FAMILY_END; a += PAGE) {
+		const uint64_t *p = (void *)a;
+
+		if (!family_present(pid, a))
+			continue;
+		for (unsigned int i = 0; i < 512; i++) {
+			uint64_t expect = marked && i == 7 ? MARK + pid : fake_word(author(pid, a), a, i);
+
+			if (p[i] != expect) {
+				printf("# process %u, page %#lx word %u: %#lx, not %#lx\n", pid, a, i, (long)p[i], (long)expect);
+				return false;
+			}
+		}
+	}
+	return true;
+}
+
+static void member_mark(uint32_t pid)
+{
+	for (unsigned long a = BASE; a < FAMILY_END; a += PAGE)
+		if (family_present(pid, a))
+			((uint64_t *)a)[7] = MARK + pid;
+}
+
+static struct member {
+	pid_t pid;
+	int to, from;
+} members[OWNERS];
+
+/* How a member maps its memory before it is attached. */
+enum birth { FRESH, TOUCHED, MOVED };
+
+static void be_born(enum birth birth)
+{
+	void *p;
+
+	if (birth == MOVED) {	/* to where it belongs, when it has been used: its pages' offsets are those of another place */
+		p = map_at(BASE + (1UL << 41), FAMILY_END - BASE, PROT_READ | PROT_WRITE);
+		*(volatile char *)p = 1;
+		check(mremap(p, FAMILY_END - BASE, FAMILY_END - BASE, MREMAP_MAYMOVE | MREMAP_FIXED, BASE) != MAP_FAILED, "%m");
+	} else {
+		map_at(BASE, FAMILY_END - BASE, PROT_READ | PROT_WRITE);
+		if (birth == TOUCHED)
+			*(volatile char *)(BASE + CHUNK) = 1;
+	}
+}
+
+static void member_main(uint32_t pid, enum birth birth, int in, int out)
+{
+	bool marked = false;
+	int st;
+	char c = 'y';
+
+	be_born(birth);
+	do {
+		if (write(out, &c, 1) != 1 || read(in, &c, 1) != 1)
+			_exit(1);
+		switch (c) {
+		case 'v':
+			c = member_right(pid, marked) ? 'y' : 'n';
+			break;
+		case 'w':
+			member_mark(pid);
+			marked = true;
+			c = 'y';
+			break;
+		case 'f':	/* fork, and both write */
+			fflush(stdout);
+			if (!fork()) {
+				bool good = member_right(pid, marked);
+
+				for (unsigned long a = BASE; a < FAMILY_END; a += PAGE)
+					*(uint64_t *)a = 1;
+				fflush(stdout);
+				_exit(!good);
+			}
+			c = wait(&st) > 0 && !st ? 'y' : 'n';
+			break;
+		case 'u':	/* does without the first half of the second chunk */
+			c = !munmap((void *)(BASE + CHUNK), CHUNK / 2) && mmap((void *)(BASE + CHUNK), CHUNK / 2, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED &&
+				range_is_zero(BASE + CHUNK, BASE + CHUNK + CHUNK / 2) ? 'y' : 'n';
+			break;
+		case 'd':
+			c = !madvise((void *)BASE, FAMILY_END - BASE, MADV_DONTNEED) && range_is_zero(BASE, FAMILY_END) ? 'y' : 'n';
+			break;
+		case 'm':
+			madvise((void *)BASE, FAMILY_END - BASE, MADV_MERGEABLE);
+			c = 'y';
+			break;
+		default:
+			fflush(stdout);
+			_exit(failed);
+		}
+		fflush(stdout);
+	} while (1);
+}
+
+static bool tell(unsigned int n, char c)
+{
+	return write(members[n].to, &c, 1) == 1 && read(members[n].from, &c, 1) == 1 && c == 'y';
+}
+
+static void bear(unsigned int n, enum birth birth)
+{
+	int to[2], from[2];
+	char c;
+
+	check(!pipe2(to, O_CLOEXEC) && !pipe2(from, O_CLOEXEC), "%m");
+	fflush(stdout);
+	members[n].pid = fork();
+	if (!members[n].pid) {
+		close(to[1]);
+		close(from[0]);
+		member_main(PID + n, birth, to[0], from[1]);
+	}
+	close(to[0]);
+	close(from[1]);
+	members[n].to = to[1];
+	members[n].from = from[0];
+	check(read(members[n].from, &c, 1) == 1, "%m");
+}
+
+static void bury(unsigned int n)
+{
+	int st;
+
+	check(write(members[n].to, "x", 1) == 1, "%m");	/* no end of file: younger members have the pipe, too */
+	check(waitpid(members[n].pid, &st, 0) == members[n].pid && WIFEXITED(st) && !WEXITSTATUS(st), "%#x", st);
+	close(members[n].to);
+	close(members[n].from);
+	members[n].pid = 0;
+}
+
+static long family_total;
+
+/* Adopted, born, attached, committed; the drainer waits. */
+static void gather(const enum birth *birth)
+{
+	family_chunks();
+	family_total = meminfo("MemTotal:");
+	check(!adopt(FAKE_FINE, 0), "%s", why);
+	simple(KUP_IOC_DRAIN, KUP_DRAIN_HOLD);
+	for (unsigned int n = 0; n < OWNERS; n++)
+		bear(n, birth[n]);
+	for (unsigned int n = 0; n < OWNERS; n++)
+		check(!attach(members[n].pid, PID + n), "%s", why);
+	check(!simple(KUP_IOC_COMMIT, 0), "%s", why);
+}
+
+static void disperse(void)
+{
+	struct kup_status st;
+
+	wait_idle();
+	for (unsigned int n = 0; n < OWNERS; n++)
+		if (members[n].pid)
+			bury(n);
+	st = status();
+	check(st.bound_pages + st.dropped_pages == nr_pages, "%lu + %lu != %lu", (long)st.bound_pages, (long)st.dropped_pages, nr_pages);
+	check(meminfo("MemTotal:") == family_total, "%ld != %ld", meminfo("MemTotal:"), family_total);
+}
+
+static const enum birth all_fresh[OWNERS];
+
+static unsigned long frame_of(pid_t pid, unsigned long addr)
+{
+	uint64_t entry = 0;
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	fd = open(path, O_RDONLY);
+	if (pread(fd, &entry, 8, addr / PAGE * 8) != 8)
+		entry = 0;
+	close(fd);
+	return entry >> 63 ? entry & ((1UL << 55) - 1) : 0;
+}
+
+static unsigned long count_of(const char *file, unsigned long pfn)
+{
+	uint64_t n = 0;
+	int fd = open(file, O_RDONLY);
+
+	check(pread(fd, &n, 8, pfn * 8) == 8, "%m");
+	close(fd);
+	return n;
+}
+
+/* How many pages of two members have the same frame. */
+static unsigned int same_frames(unsigned int a, unsigned int b)
+{
+	unsigned int same = 0;
+
+	for (unsigned long at = BASE; at < FAMILY_END; at += PAGE) {
+		unsigned long pfn = frame_of(members[a].pid, at);
+
+		same += pfn && pfn == frame_of(members[b].pid, at);
+	}
+	return same;
+}
+
+/* How many they should have. */
+static unsigned int same_wanted(unsigned int a, unsigned int b)
+{
+	unsigned int same = 0;
+
+	for (unsigned long at = BASE; at < FAMILY_END; at += PAGE)
+		same += family_shares(PID + a, at) && family_shares(PID + b, at) && author(PID + a, at) == author(PID + b, at);
+	return same;
+}
+
+/* A frame that is named as shared by one only, or by one who says so and one who does not, or more often than the header says. */
+static void test_share_adopt(void)
+{
+	family_chunks();
+	check(adopt(FAKE_AGAIN, 0) == -EBADMSG && strstr(why, "another's frame"), "%s", why);
+	check(adopt(FAKE_TWICE, 0) == -EBADMSG && strstr(why, "named twice"), "%s", why);
+	chunks[2].shared[0] = 1;
+	check(adopt(FAKE_FINE, 0) == -EBADMSG && strstr(why, "one owner"), "%s", why);
+	nr_chunks = FAMILY_CHUNKS;
+	check(adopt(FAKE_FINE, 0) == -EBADMSG && strstr(why, "named twice"), "%s", why);
+	family_chunks();
+	memset(chunks[0].shared, 0, sizeof(chunks[0].shared));
+	check(adopt(FAKE_FINE, 0) == -EBADMSG && strstr(why, "named twice"), "%s", why);
+	family_chunks();
+	memset(chunks[2 * FAMILY_CHUNKS].shared, 0, sizeof(chunks[0].shared));
+	chunks[2 * FAMILY_CHUNKS].twin = 0;
+	check(!adopt(FAKE_FINE, 0), "%s", why);
+	check(!simple(KUP_IOC_ABORT, 0), "%s", why);
+}
+
+static void test_share(void)
+{
+	gather(all_fresh);
+	for (unsigned int n = 0; n < OWNERS; n++)
+		check(tell(n, 'v'), "%u", n);
+	check(same_wanted(0, 1) > 600 && same_wanted(1, 2) > 600, "");
+	for (unsigned int a = 0; a < OWNERS; a++)
+		for (unsigned int b = 0; b < a; b++)
+			check(same_frames(a, b) == same_wanted(a, b), "%u and %u share %u, not %u", a, b, same_frames(a, b), same_wanted(a, b));
+	check(status().parted_pages == 0, "%lu", (long)status().parted_pages);
+	check(count_of("/proc/kpagecount", frame_of(members[0].pid, BASE + CHUNK)) == OWNERS, "");
+	/* each writes, and nobody sees another's */
+	for (unsigned int n = 0; n < OWNERS; n++) {
+		check(tell(n, 'w'), "%u", n);
+		for (unsigned int k = 0; k < OWNERS; k++)
+			check(tell(k, 'v'), "%u after %u wrote", k, n);
+	}
+	check(same_frames(0, 1) == 0 && same_frames(1, 2) == 0, "");
+	disperse();
+}
+
+/* One writes while others have not come yet, which is when it has the only entry. */
+static void test_share_early(void)
+{
+	unsigned long pfn;
+
+	for (unsigned int first = 0; first < OWNERS; first++) {
+		gather(all_fresh);
+		for (unsigned int n = first; n < first + OWNERS; n++)
+			check(tell(n % OWNERS, 'v') && tell(n % OWNERS, 'w') && tell(n % OWNERS, 'v'), "%u of %u", n % OWNERS, first);
+		for (unsigned int n = 0; n < OWNERS; n++)
+			check(tell(n, 'v'), "%u of %u", n, first);
+		disperse();
+	}
+	/* the last one alone has it for itself, without a copy */
+	gather(all_fresh);
+	check(tell(0, 'v') && tell(1, 'v'), "");
+	bury(0);
+	bury(1);
+	check(tell(2, 'v'), "");
+	wait_idle();
+	write_file("/proc/sys/vm/drop_caches", "1");	/* the CPUs' lists of new pages have references, too */
+	pfn = frame_of(members[2].pid, BASE + CHUNK);
+	check(tell(2, 'w') && frame_of(members[2].pid, BASE + CHUNK) == pfn && tell(2, 'v'), "");
+	disperse();
+}
+
+static void test_share_drain(void)
+{
+	gather(all_fresh);
+	wait_idle();
+	for (unsigned int n = 1; n < OWNERS; n++)
+		check(same_frames(0, n) == same_wanted(0, n), "");
+	for (unsigned int n = 0; n < OWNERS; n++)
+		check(tell(n, 'v') && tell(n, 'w'), "%u", n);
+	for (unsigned int n = 0; n < OWNERS; n++)
+		check(tell(n, 'v'), "%u", n);
+	disperse();
+}
+
+/* Who cannot be a relative gets copies; the others share all the same. */
+static void test_share_parted(void)
+{
+	static const enum birth births[][OWNERS] = {
+		{ TOUCHED, FRESH, FRESH }, { FRESH, TOUCHED, FRESH }, { FRESH, MOVED, FRESH }, { MOVED, FRESH, MOVED }, { TOUCHED, TOUCHED, TOUCHED },
+	};
+
+	for (unsigned int i = 0; i < sizeof(births) / sizeof(*births); i++) {
+		gather(births[i]);
+		for (unsigned int n = 0; n < OWNERS; n++)
+			check(tell(n, 'v'), "%u of %u", n, i);
+		check(!status().parted_pages == !i, "%lu of %u", (long)status().parted_pages, i);
+		if (i == 1 || i == 2)
+			check(same_frames(0, 2) == same_wanted(0, 2) && same_frames(0, 1) == 0, "%u", i);
+		for (unsigned int n = 0; n < OWNERS; n++)
+			check(tell(n, 'w'), "%u of %u", n, i);
+		for (unsigned int n = 0; n < OWNERS; n++)
+			check(tell(n, 'v'), "%u of %u", n, i);
+		disperse();
+	}
+}
+
+/* Some do without: unmap, discard, exit, before or after the others came. */
+static void test_share_drop(void)
+{
+	for (unsigned int i = 0; i < 2 * OWNERS; i++) {
+		unsigned int n = i % OWNERS;
+
+		gather(all_fresh);
+		if (i >= OWNERS)
+			check(tell((n + 1) % OWNERS, 'v'), "");
+		check(tell(n, 'u') && tell(n, 'd'), "%u", i);
+		if (i % 2)
+			bury(n);
+		for (unsigned int k = 1; k < OWNERS; k++)
+			check(tell((n + k) % OWNERS, 'v') && tell((n + k) % OWNERS, 'f'), "%u", i);
+		disperse();
+	}
+	/* nobody comes */
+	gather(all_fresh);
+	for (unsigned int n = 0; n < OWNERS; n++)
+		bury(n);
+	disperse();
+	check(status().bound_pages == 0, "%lu", (long)status().bound_pages);
+	family_chunks();
+	check(!adopt(FAKE_FINE, 0), "%s", why);
+	check(!simple(KUP_IOC_ABORT, 0) && status().dropped_pages == nr_pages, "%s", why);
+	check(meminfo("MemTotal:") == family_total, "%ld != %ld", meminfo("MemTotal:"), family_total);
+}
+
+/* The reverse map: a page that the kernel moves, out of the way of a window, is moved in all of its owners. */
+static void test_share_rmap(void)
+{
+	unsigned long before[512], low = ~0UL, high = 0, moved = 0;
+
+	gather(all_fresh);
+	for (unsigned int n = 0; n < OWNERS; n++)
+		check(tell(n, 'v'), "%u", n);
+	wait_idle();
+	for (unsigned int i = 0; i < 512; i++) {
+		before[i] = frame_of(members[0].pid, BASE + CHUNK + i * PAGE);
+		low = before[i] < low ? before[i] : low;
+		high = before[i] > high ? before[i] : high;
+	}
+	for (unsigned long end = (low / 512 + 1) * 512; moved < 100 && end <= high + 3 * 512; end += 512) {
+		struct kup_prepare p = { .size = sizeof(p), .window_size = CHUNK, .window_limit = end * PAGE };
+
+		if (ioctl(dev, KUP_IOC_PREPARE, &p))
+			continue;
+		for (unsigned int i = 0; i < 512; i++) {
+			unsigned long addr = BASE + CHUNK + i * PAGE, now = frame_of(members[0].pid, addr);
+
+			if (now == before[i])
+				continue;
+			moved++;
+			before[i] = now;
+			check(now && count_of("/proc/kpagecount", now) == OWNERS, "page %u", i);
+		}
+		for (unsigned int n = 1; n < OWNERS; n++)
+			check(same_frames(0, n) == same_wanted(0, n), "%u", n);
+		check(!simple(KUP_IOC_ABORT, 0), "%s", why);
+	}
+	check(moved, "none was moved");
+	printf("# %lu pages were moved\n", moved);
+	for (unsigned int n = 0; n < OWNERS; n++)
+		check(tell(n, 'v') && tell(n, 'w'), "%u", n);
+	for (unsigned int n = 0; n < OWNERS; n++)
+		check(tell(n, 'v'), "%u", n);
+	for (unsigned int n = 0; n < OWNERS; n++)
+		bury(n);
+	check(meminfo("MemTotal:") == family_total, "%ld != %ld", meminfo("MemTotal:"), family_total);
+}
+
+/* All at once, with the drainer, and somebody who moves and merges pages meanwhile. */
+static void test_share_race(void)
+{
+	write_file("/sys/kernel/mm/ksm/sleep_millisecs", "1");
+	write_file("/sys/kernel/mm/ksm/run", "1");
+	for (unsigned int i = 0; i < 10; i++) {
+		char c = i % 2 ? 'w' : 'v';
+
+		gather(all_fresh);
+		if (i % 4 == 3)
+			for (unsigned int n = 0; n < OWNERS; n++)
+				tell(n, 'm');
+		if (i % 3)
+			simple(KUP_IOC_DRAIN, KUP_DRAIN_RUN);
+		for (unsigned int n = 0; n < OWNERS; n++)
+			check(write(members[n].to, &c, 1) == 1, "%m");
+		write_file("/proc/sys/vm/compact_memory", "1");
+		if (i % 5 == 4) {
+			kill(members[i % OWNERS].pid, SIGKILL);
+			close(members[i % OWNERS].to);
+			close(members[i % OWNERS].from);
+			waitpid(members[i % OWNERS].pid, NULL, 0);
+			members[i % OWNERS].pid = 0;
+		}
+		for (unsigned int n = 0; n < OWNERS; n++)
+			check(!members[n].pid || (read(members[n].from, &c, 1) == 1 && c == 'y'), "%u of round %u", n, i);
+		for (unsigned int n = 0; n < OWNERS; n++)
+			check(!members[n].pid || tell(n, 'v'), "%u of round %u", n, i);
+		disperse();
+	}
+	write_file("/sys/kernel/mm/ksm/run", "0");
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -1173,6 +1661,9 @@ static const struct {
 	{ "madvise", test_madvise }, { "vector_madvise", test_vector_madvise }, { "mprotect", test_mprotect },
 	{ "mlock", test_mlock }, { "uffd", test_uffd }, { "remote", test_remote }, { "core", test_core }, { "retry", test_retry }, { "misfit", test_misfit },
 	{ "exit", test_exit }, { "guards", test_guards }, { "thp_flag", test_thp_flag }, { "memcg", test_memcg },
+	{ "share_adopt", test_share_adopt }, { "share", test_share }, { "share_early", test_share_early }, { "share_drain", test_share_drain },
+	{ "share_parted", test_share_parted }, { "share_drop", test_share_drop }, { "share_rmap", test_share_rmap },
+	{ "share_race", test_share_race },
 	{ "two", test_two }, { "again", test_again }, { "hammer", test_hammer }, { "kill", test_kill },
 };
 

@@ -91,7 +91,13 @@ static void unmake(void)
 	}
 }
 
-static int make_chunk(const struct fake_chunk *f, u32 *pfns)
+static bool bit(const u64 *map, unsigned int i)
+{
+	return map[i / 64] >> (i % 64) & 1;
+}
+
+/* @twin: the frames of the chunk with which it shares some, or NULL */
+static int make_chunk(const struct fake_chunk *f, const u32 *twin, u32 *pfns)
 {
 	unsigned int i;
 	u32 huge = 0;
@@ -103,8 +109,12 @@ static int make_chunk(const struct fake_chunk *f, u32 *pfns)
 	}
 	memset(pfns, 0, KUP_CHUNK_PAGES * sizeof(*pfns));
 	for (i = 0; i < KUP_CHUNK_PAGES; i++) {
-		if (!f->huge && !(f->present[i / 64] >> (i % 64) & 1))
+		if (!f->huge && !bit(f->present, i))
 			continue;
+		if (twin && bit(f->shared, i)) {
+			pfns[i] = twin[i];
+			continue;
+		}
 		pfns[i] = huge ? huge + i : new_frames(0);
 		if (!pfns[i])
 			return -ENOMEM;
@@ -117,7 +127,7 @@ static int make_maps(const struct fake_handover *in, const struct fake_chunk *f,
 {
 	struct kup_mm_record *mm = (void *)maps;
 	struct kup_chunk *c;
-	u32 *pfns = kmalloc_array(KUP_CHUNK_PAGES, sizeof(*pfns), GFP_KERNEL), first = 0, i;
+	u32 *pfns = kmalloc_array(2 * KUP_CHUNK_PAGES, sizeof(*pfns), GFP_KERNEL), first = 0, i;
 	u64 *payload = kmalloc(KUP_PAYLOAD_MAX, GFP_KERNEL);
 	u64 off;
 	int err = -ENOMEM, len;
@@ -144,7 +154,11 @@ static int make_maps(const struct fake_handover *in, const struct fake_chunk *f,
 	for (i = 0; i < in->nr_chunks; i++) {
 		if (i && f[i].pid != f[i - 1].pid)
 			mm++;
-		err = make_chunk(&f[i], pfns);
+		if (f[i].twin) {
+			kup_chunk_decode(&c[f[i].twin - 1], maps, off, pfns + KUP_CHUNK_PAGES);
+			h->nr_again += bitmap_weight((unsigned long *)f[i].shared, KUP_CHUNK_PAGES);
+		}
+		err = make_chunk(&f[i], f[i].twin ? pfns + KUP_CHUNK_PAGES : NULL, pfns);
 		if (err)
 			goto out;
 		if (i == 0)
@@ -163,7 +177,10 @@ static int make_maps(const struct fake_handover *in, const struct fake_chunk *f,
 		if (i == 0 && in->defect == FAKE_OUTSIDE)
 			clear_bit(pfns[first], (unsigned long *)fake.map);
 		c[i].addr = f[i].addr;
-		len = kup_chunk_encode(&c[i], pfns, f[i].huge, payload);
+		if (bitmap_empty((unsigned long *)f[i].shared, KUP_CHUNK_PAGES))
+			len = kup_chunk_encode(&c[i], pfns, f[i].huge, payload);
+		else
+			len = kup_chunk_encode_shared(&c[i], pfns, f[i].shared, payload);
 		if (len < 0 || off + len > room) {
 			err = len < 0 ? len : -ENOSPC;
 			goto out;
@@ -180,12 +197,13 @@ static int make_maps(const struct fake_handover *in, const struct fake_chunk *f,
 			u32 n;
 
 			for (n = 0; n < c[i].nr; n++)
-				mm->nr_pages += r[n].nr;
+				mm->nr_pages += r[n].nr & ~KUP_RUN_SHARED;
 		}
 		cond_resched();
 	}
 	for (i = 0, mm = (void *)maps; i < h->nr_mms; i++)
 		h->nr_frames += mm[i].nr_pages;
+	h->nr_again -= in->defect == FAKE_AGAIN;
 	h->maps_size = off;
 	err = 0;
 out:

@@ -12,8 +12,11 @@
 struct fake_chunk {
 	__u64 addr;		/* chunk aligned */
 	__u64 present[8];	/* which pages there are */
+	__u64 shared[8];	/* of these, which have a frame of several owners: that of @twin, or a new one for those that name this as twin */
 	__u32 pid;		/* chunks of a process follow one another, by address */
 	__u32 huge;
+	__u32 twin;		/* 1 + number of an earlier chunk; 0: none */
+	__u32 zero;
 };
 
 /* What to spoil. */
@@ -29,6 +32,7 @@ enum fake_defect {
 	FAKE_OUTSIDE,		/* one frame is in no extent */
 	FAKE_NO_STUB,		/* stub_state is NONE */
 	FAKE_ADOPTED,		/* stub_state is ADOPTED */
+	FAKE_AGAIN,		/* nr_again is one too few */
 	FAKE_NR
 };
 

@@ -20,7 +20,7 @@ struct field {
 #define HANDOVER_FIELDS(F, T) \
 	F(T, magic) F(T, version) F(T, header_size) F(T, nonce) F(T, self) F(T, extents_off) F(T, directory_off) F(T, scratch_off) \
 	F(T, scratch_size) F(T, nr_extents) F(T, block_order) F(T, stream_pages) F(T, maps_size) F(T, store_off) F(T, store_size) \
-	F(T, nr_mms) F(T, flags) F(T, nr_frames) F(T, extents_sum) F(T, directory_sum) F(T, maps_sum) F(T, store_sum) F(T, pieces_off) \
+	F(T, nr_mms) F(T, flags) F(T, nr_frames) F(T, nr_again) F(T, extents_sum) F(T, directory_sum) F(T, maps_sum) F(T, store_sum) F(T, pieces_off) \
 	F(T, nr_pieces) F(T, fallback_seconds) F(T, fallback_entry) F(T, pieces_sum) F(T, fallback_sum) F(T, boot_cycles) F(T, jump_code) F(T, jump_table) F(T, seal_tsc) F(T, release) F(T, header_sum) \
 	F(T, stub_state) F(T, stub_regions) F(T, stub_tsc_in) F(T, stub_tsc_out) F(T, falls) F(T, jumper) F(T, fell_from) F(T, fell_why)
 #define EXTENT_FIELDS(F, T)	F(T, base) F(T, size)

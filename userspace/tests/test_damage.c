@@ -81,7 +81,7 @@ static void test_sound(void)
 	sound_reserved = world_reserved();
 	CHECK_FOR(world_header()->stub_state == KUP_STUB_RESERVED, "%s", kup_stub_state_name(world_header()->stub_state));
 	CHECK_FOR(!world_adopt(&sound), "%s", sound.why);
-	CHECK(sound.nr_mms == 2 && sound.huge == 1 && sound.frames == 512 + 30 + 60 + 5 && sound.returned_pages == WORLD_EXTRA);
+	CHECK(sound.nr_mms == 3 && sound.huge == 1 && sound.frames == 512 + 30 + 60 + 5 + 4 && sound.returned_pages == WORLD_EXTRA);
 	CHECK(sound.store_size == WORLD_STORE && !strcmp(sound.release, "6.1.0-world"));
 	sound_freed = world_freed;
 	world_restore();

@@ -70,6 +70,70 @@ static struct kup_chunk there_and_back(const uint32_t *pfn, int huge)
 	return c;
 }
 
+/* The same for a chunk with shared frames: each page comes back as shared or not. */
+static void shared_there_and_back(const uint32_t *pfn, const __u64 *shared)
+{
+	uint64_t *payload = malloc(KUP_PAYLOAD_MAX), *maps;
+	struct kup_chunk c = { .addr = KUP_CHUNK_SIZE };
+	uint32_t back[N];
+	struct kup_walk w;
+	struct kup_run r;
+	int size = kup_chunk_encode_shared(&c, pfn, shared, payload);
+
+	if (CHECK(size > 0 && size <= (int)KUP_PAYLOAD_MAX && kup_chunk_is_shared(&c) && c.kind == KUP_CHUNK_RUNS)) {
+		maps = malloc(size);
+		memcpy(maps, payload, size);
+		CHECK(kup_chunk_decode(&c, maps, size, back) > 0);
+		CHECK(!memcmp(back, pfn, sizeof(back)));
+		CHECK(kup_chunk_decode(&c, maps, size - 8, back) < 0);
+		walk(&c, maps, pfn);
+		kup_walk_begin(&w, &c, maps);
+		while (kup_walk_next(&w, &r))
+			for (unsigned int i = r.first; i < r.first + r.nr; i++)
+				CHECK(!w.shared == !(shared[i / 64] >> i % 64 & 1));
+		free(maps);
+	}
+	free(payload);
+}
+
+static void shared_frames(void)
+{
+	uint64_t payload[KUP_PAYLOAD_MAX / 8];
+	__u64 shared[N / 64] = { 0 };
+	struct kup_chunk c = { 0 };
+	uint32_t pfn[N], round, i;
+
+	for (i = 0; i < N; i++)
+		pfn[i] = 100 + i;
+	CHECK(kup_chunk_encode_shared(&c, pfn, shared, payload) < 0);
+	shared[7] = 1ULL << 63;
+	shared_there_and_back(pfn, shared);
+	memset(shared, 0xff, sizeof(shared));
+	CHECK(kup_chunk_encode_shared(&c, pfn, shared, payload) == 8);
+	shared_there_and_back(pfn, shared);
+	for (i = 0; i < N; i++)
+		pfn[i] = 5000 - i;
+	shared_there_and_back(pfn, shared);
+	/* where there is no page, nothing is shared */
+	memset(pfn, 0, sizeof(pfn));
+	CHECK(kup_chunk_encode_shared(&c, pfn, shared, payload) < 0);
+	for (round = 0; round < 1000; round++) {
+		memset(pfn, 0, sizeof(pfn));
+		for (i = 0; i < N; i++) {
+			pfn[i] = rnd(3) ? 1000 + i + (rnd(20) ? 0 : rnd(1000)) : 0;
+			if (rnd(4) == 0)
+				shared[i / 64] ^= 1ULL << i % 64;
+		}
+		i = rnd(N);
+		pfn[i] = 1 + rnd(0xfffffffe);
+		shared[i / 64] |= 1ULL << i % 64;
+		for (i = 0; i < N; i++)
+			if (!pfn[i])
+				shared[i / 64] &= ~(1ULL << i % 64);
+		shared_there_and_back(pfn, shared);
+	}
+}
+
 static void forms(void)
 {
 	uint32_t pfn[N] = { 0 };
@@ -168,6 +232,10 @@ static void refused_to_decode(void)
 	REFUSED(runs, d->run[1].pfn = 0);
 	REFUSED(runs, d->run[1].pfn = 0xffffffff);
 	REFUSED(runs, d->run[0].first = 65535);
+	REFUSED(runs, d->run[1].nr |= KUP_RUN_SHARED);
+	REFUSED(runs, d->run[1].nr = KUP_RUN_SHARED; c.width = 1);
+	REFUSED(runs, d->run[1].nr |= KUP_RUN_SHARED; c.width = 2);
+	REFUSED(runs, d->run[1].nr |= KUP_RUN_SHARED | 1024; c.width = 1);
 
 	good = (struct kup_chunk) { .nr = 3, .kind = KUP_CHUNK_SCATTER, .width = 1 };
 	CHECK(kup_chunk_decode(&good, &sc, sizeof(sc), pfn) == 3);
@@ -291,6 +359,7 @@ static void find(void)
 static const struct ktap_test tests[] = {
 	{ "the smallest form is chosen and decodes to the same", forms },
 	{ "random chunks decode to the same", random_chunks },
+	{ "shared frames are told from others", shared_frames },
 	{ "what cannot be encoded is refused", refused_to_encode },
 	{ "malformed chunks are refused", refused_to_decode },
 	{ "sections are checked", sections },

@@ -30,12 +30,12 @@ static void keep(unsigned int pfn, unsigned int nr)
 		made.frames[pfn / 64] |= 1ULL << pfn % 64;
 }
 
-/* A chunk of a process with these frames, at the end of the maps. */
-static void add_chunk(struct kup_mm_record *r, uint64_t *end, uint64_t addr, const uint32_t *pfn, bool huge)
+/* A chunk of a process with these frames, of which @shared are others', too, at the end of the maps. */
+static void add_chunk(struct kup_mm_record *r, uint64_t *end, uint64_t addr, const uint32_t *pfn, bool huge, const __u64 *shared)
 {
 	struct kup_chunk c = { .addr = addr };
 	uint64_t payload[KUP_PAYLOAD_MAX / 8];
-	int size = kup_chunk_encode(&c, pfn, huge, payload);
+	int size = shared ? kup_chunk_encode_shared(&c, pfn, shared, payload) : kup_chunk_encode(&c, pfn, huge, payload);
 
 	if (size < 0 || *end + size > sizeof(made.maps))
 		abort();
@@ -52,35 +52,41 @@ static void add_chunk(struct kup_mm_record *r, uint64_t *end, uint64_t addr, con
 		}
 }
 
-/* Two processes; a huge page, runs, and scattered frames. */
+/* Three processes; a huge page, runs, and scattered frames; two of them have some frames together. */
 static uint64_t make_maps(void)
 {
-	struct kup_mm_record r[2] = {
+	struct kup_mm_record r[3] = {
 		{ .pid = 101, .flags = KUP_MM_THP_DISABLED, .chunks_off = sizeof(r), .comm = "one" },
 		{ .pid = 202, .chunks_off = sizeof(r) + 3 * sizeof(struct kup_chunk), .comm = "two" },
+		{ .pid = 303, .chunks_off = sizeof(r) + 4 * sizeof(struct kup_chunk), .comm = "three" },
 	};
-	uint64_t end = sizeof(r) + 4 * sizeof(struct kup_chunk);
+	uint64_t end = sizeof(r) + 5 * sizeof(struct kup_chunk);
+	__u64 shared[KUP_CHUNK_PAGES / 64] = { 7 << 8 };
 	uint32_t pfn[KUP_CHUNK_PAGES] = {};
 	unsigned int i;
 
 	for (i = 0; i < KUP_CHUNK_PAGES; i++)
 		pfn[i] = 2560 + i;
-	add_chunk(&r[0], &end, 0x200000000000, pfn, true);
+	add_chunk(&r[0], &end, 0x200000000000, pfn, true, NULL);
 	memset(pfn, 0, sizeof(pfn));
 	for (i = 0; i < 30; i++)
 		pfn[i < 12 ? i : i < 20 ? i + 100 : i + 482] = 3090 + i;
-	add_chunk(&r[0], &end, 0x200000200000, pfn, false);
+	add_chunk(&r[0], &end, 0x200000200000, pfn, false, NULL);
 	memset(pfn, 0, sizeof(pfn));
 	for (i = 0; i < 60; i++)
 		pfn[i * 8] = 3200 + i * 37 % 61 * 13;
-	add_chunk(&r[0], &end, 0x200000600000, pfn, false);
+	add_chunk(&r[0], &end, 0x200000600000, pfn, false, NULL);
 	memset(pfn, 0, sizeof(pfn));
 	for (i = 7; i < 12; i++)
 		pfn[i] = 3130 + i;
-	add_chunk(&r[1], &end, 0x300000000000, pfn, false);
+	add_chunk(&r[1], &end, 0x300000000000, pfn, false, shared);
+	pfn[7] = 0;
+	pfn[11] += 4;
+	add_chunk(&r[2], &end, 0x300000000000, pfn, false, shared);
 	memcpy(made.maps, r, sizeof(r));
-	made.h.nr_mms = 2;
-	made.h.nr_frames = r[0].nr_pages + r[1].nr_pages;
+	made.h.nr_mms = 3;
+	made.h.nr_frames = r[0].nr_pages + r[1].nr_pages + r[2].nr_pages;
+	made.h.nr_again = 3;
 	return end;
 }
 

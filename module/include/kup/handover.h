@@ -33,7 +33,7 @@
 #include <linux/types.h>
 
 #define KUP_HANDOVER_MAGIC	0x5050502d50554b01ULL	/* "\1KUP-PPP" */
-#define KUP_HANDOVER_VERSION	3
+#define KUP_HANDOVER_VERSION	4
 
 #define KUP_AREA_SIZE		(4ULL << 20)
 #define KUP_AREA_ALIGN		(2ULL << 20)
@@ -101,7 +101,8 @@ struct kup_handover {
 	__u64 store_size;		/* bytes */
 	__u32 nr_mms;
 	__u32 flags;			/* none defined: 0 */
-	__u64 nr_frames;		/* preserved frames of all mms */
+	__u64 nr_frames;		/* preserved pages of all mms */
+	__u64 nr_again;			/* of these, how many have a frame that one before them has: so many frames less */
 
 	__u64 extents_sum;		/* kup_sum() of the extents array */
 	__u64 directory_sum;		/* of the directory */
@@ -143,13 +144,13 @@ struct kup_handover {
 static_assert(sizeof(struct kup_extent) == 16, "handover layout");
 static_assert(offsetof(struct kup_handover, extents_off) == 32, "handover layout");
 static_assert(offsetof(struct kup_handover, stream_pages) == 72, "handover layout");
-static_assert(offsetof(struct kup_handover, extents_sum) == 120, "handover layout");
+static_assert(offsetof(struct kup_handover, extents_sum) == 128, "handover layout");
 static_assert(sizeof(struct kup_piece) == 24, "handover layout");
-static_assert(offsetof(struct kup_handover, pieces_off) == 152, "handover layout");
-static_assert(offsetof(struct kup_handover, release) == 232, "handover layout");
-static_assert(offsetof(struct kup_handover, header_sum) == 296, "handover layout");
-static_assert(offsetof(struct kup_handover, falls) == 328, "handover layout");
-static_assert(sizeof(struct kup_handover) == 528, "handover layout");
+static_assert(offsetof(struct kup_handover, pieces_off) == 160, "handover layout");
+static_assert(offsetof(struct kup_handover, release) == 240, "handover layout");
+static_assert(offsetof(struct kup_handover, header_sum) == 304, "handover layout");
+static_assert(offsetof(struct kup_handover, falls) == 336, "handover layout");
+static_assert(sizeof(struct kup_handover) == 536, "handover layout");
 
 /*
  * Parameters of the stub, in its .kup_params section; the injector fills them in. Struct layouts come from the target

@@ -7,6 +7,9 @@
  *
  * A chunk is the KUP_CHUNK_SIZE aligned range that one page table maps. Its record takes 16 bytes, its payload none
  * for a huge page, 8 bytes for each run of contiguous frames, or 72 bytes and at most 4 bytes (mostly 3) a page for scattered ones.
+ *
+ * A frame is named once, unless all that name it say that it is shared: pages that fork left to several processes. A chunk with
+ * such frames is always one of runs.
  * map.c is pure: it compiles in userspace too, where it is unit-tested and fuzzed.
  */
 #ifndef KUP_MAP_H
@@ -37,14 +40,15 @@ struct kup_chunk {
 	__u32 value;
 	__u16 nr;
 	__u8  kind;		/* enum kup_chunk_kind */
-	__u8  width;		/* KUP_CHUNK_SCATTER: bytes of each frame number, 1..4; else 0 */
+	__u8  width;		/* KUP_CHUNK_SCATTER: bytes of each frame number, 1..4; KUP_CHUNK_RUNS: 1 if some are shared; else 0 */
 };
 
 struct kup_run {
 	__u16 first;		/* index of the first page in the chunk, 0..511; runs are sorted and disjoint */
-	__u16 nr;		/* pages, 1..512 */
+	__u16 nr;		/* pages, 1..512; with KUP_RUN_SHARED if each of them is named elsewhere, too */
 	__u32 pfn;
 };
+#define KUP_RUN_SHARED	0x8000u
 
 /* Followed by nr little-endian numbers of width bytes each: pfn - base, in the order of the set bits; zero padded to 8. */
 struct kup_scatter {
@@ -59,7 +63,8 @@ static_assert(sizeof(struct kup_run) == 8, "map layout");
 static_assert(sizeof(struct kup_scatter) == 72, "map layout");
 
 #define KUP_PFN_NONE		0u	/* frame 0 is never preserved */
-#define KUP_PAYLOAD_MAX		(sizeof(struct kup_scatter) + 4 * KUP_CHUNK_PAGES)
+#define KUP_SCATTER_MAX		(sizeof(struct kup_scatter) + 4 * KUP_CHUNK_PAGES)
+#define KUP_PAYLOAD_MAX		(sizeof(struct kup_run) * KUP_CHUNK_PAGES)
 
 /**
  * kup_chunk_encode - choose the smallest form for a chunk
@@ -87,6 +92,20 @@ int kup_chunk_encode(struct kup_chunk *c, const __u32 *pfn, int huge, void *payl
 int kup_chunk_encode_runs(struct kup_chunk *c, unsigned int nr, const struct kup_run *run, int huge);
 
 /**
+ * kup_chunk_encode_shared - the same for a chunk some of whose frames are shared
+ * @shared: bit i: that of page i is; at least one of those that are there
+ *
+ * Return: bytes of payload, or -EINVAL.
+ */
+int kup_chunk_encode_shared(struct kup_chunk *c, const __u32 *pfn, const __u64 *shared, void *payload);
+
+/* Are there shared frames in it? */
+static inline int kup_chunk_is_shared(const struct kup_chunk *c)
+{
+	return c->kind == KUP_CHUNK_RUNS && c->width;
+}
+
+/**
  * kup_chunk_decode - the frames of a chunk
  * @c: the chunk
  * @maps: start of the maps section
@@ -105,6 +124,7 @@ struct kup_walk {
 	const void *payload;
 	const __u8 *delta;	/* KUP_CHUNK_SCATTER: of the next page */
 	unsigned int next;	/* the number of a run, or of a page */
+	int shared;		/* the run that was given last is */
 };
 
 /**
@@ -118,7 +138,7 @@ void kup_walk_begin(struct kup_walk *w, const struct kup_chunk *c, const void *m
 /**
  * kup_walk_next - the next run of consecutive frames
  * @w: the walk
- * @run: out; a huge page is one run, each page of KUP_CHUNK_SCATTER is one by itself
+ * @run: out; a huge page is one run, each page of KUP_CHUNK_SCATTER is one by itself; @w->shared tells of the flag, which @run->nr has not
  *
  * Return: 0 if there is none any more.
  */
@@ -132,7 +152,7 @@ int kup_walk_next(struct kup_walk *w, struct kup_run *run);
  * @nr_frames: the sum that the header claims
  *
  * Checks records, sorted and aligned chunk tables, and decodes every chunk. Does not check that a frame is named once
- * only, nor that it is RAM: the caller has the means.
+ * only, or each time as shared, nor that it is RAM: the caller has the means.
  *
  * Return: 0 or -EINVAL.
  */

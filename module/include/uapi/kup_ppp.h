@@ -70,7 +70,9 @@ struct kup_prepare {
  * @anon_pages: present private anonymous pages, 4 KiB each, huge ones included
  * @preserve_pages: of those, what would be kept in place
  * @huge_pages: of those, how many 2 MiB pages
- * @shared_pages: anonymous pages with more than one owner (fork, KSM): CRIU carries them
+ * @shared_pages: of those kept, pages that may have more owners, since a fork
+ * @preserve_bytes: RAM that those kept are: of a page with more owners, this one's share
+ * @merged_pages: made one with others by KSM: CRIU carries them
  * @pinned_pages: pinned for DMA: PRESERVE would refuse
  * @swapped_pages: PRESERVE would bring them in first
  * @exec_pages: anonymous pages of executable mappings: CRIU carries them
@@ -86,6 +88,8 @@ struct kup_scan {
 	__u64 preserve_pages;
 	__u64 huge_pages;
 	__u64 shared_pages;
+	__u64 preserve_bytes;
+	__u64 merged_pages;
 	__u64 pinned_pages;
 	__u64 swapped_pages;
 	__u64 exec_pages;
@@ -118,7 +122,8 @@ struct kup_preserve {
  * All threads must be frozen or ptrace-stopped, as for PRESERVE. -EBUSY also if a process ran in between and changed its mappings:
  * what was dumped is no longer true. Refused, the state stays PRESERVED.
  * @min_free: refuse (-ENOSPC) if fewer bytes than this would stay for the new kernel (0: 128 MiB, and a 32nd of memory)
- * @frames, @extents, @block_order, @reserved_pages, @meta_bytes: out; reserved_pages - frames is what blocks cost until adoption
+ * @frames, @extents, @block_order, @reserved_pages, @meta_bytes: out; reserved_pages - frames is what blocks cost until adoption.
+ *	A frame of several processes counts once
  */
 struct kup_seal {
 	__u32 size;
@@ -135,7 +140,7 @@ struct kup_seal {
 /**
  * struct kup_adopt - take over what the old kernel left at @area (from the kernel's command line, kup_ppp.area=)
  * @stub_state: out, enum kup_stub_state, also on failure
- * @nr_mms, @frames, @huge: out
+ * @nr_mms, @frames (pages of all processes), @huge: out
  * @store_size: out, bytes that read() gives, from offset 0
  * @returned_pages: out, frames of blocks that nobody preserved, given to this kernel
  * @extents, @block_order: out, what the stub reserved
@@ -259,6 +264,8 @@ struct kup_status {
 	__u64 bound_huge;	/* of them as 2 MiB pages, counted in huge pages */
 	__u64 fault_binds;	/* faults that had to bind */
 	__u64 dropped_pages;	/* unmapped, or their process ended, before they were bound; freed */
+	__u64 shared_pages;	/* bound_pages that have the frame of another process's page */
+	__u64 parted_pages;	/* bound_pages that had, and got a copy: their mapping is none that may share anonymous memory with that one */
 	__u64 drain_ns;		/* from COMMIT to nothing unbound; 0 while running */
 	__u64 kept_pages;	/* old side: of the kernel to fall back to */
 	__u32 fallback;		/* enum kup_fallback_state */

@@ -34,6 +34,7 @@ struct mmu_notifier { int unused; };
 struct mmu_notifier_ops { int unused; };
 struct vm_area_struct;
 struct mm_struct;
+struct folio;
 
 #define __user
 #define lockdep_assert_held(lock)	((void)(lock))
@@ -80,6 +81,8 @@ struct mm_struct;
 #define PageReserved(page)	((page)->reserved)
 #define page_count(page)	((page)->count)
 #define page_ref_count(page)	((page)->count)
+#define page_ref_inc(page)	((void)(page)->count++)
+#define set_page_count(page, n)	((void)((page)->count = (n)))
 #define free_reserved_page(page)	world_free(page)
 #define IORESOURCE_SYSTEM_RAM	0
 #define IORES_DESC_NONE		0
@@ -95,6 +98,7 @@ ssize_t simple_read_from_buffer(void *to, size_t len, loff_t *pos, const void *f
 
 /* bits */
 #define BITS_TO_LONGS(n)	(((n) + 63) / 64)
+#define __set_bit(i, map)	((void)__test_and_set_bit(i, map))
 #define for_each_set_bit(i, map, end)	for (i = 0; i < (end); i++) if (test_bit(i, map))
 
 static inline bool test_bit(unsigned long i, const unsigned long *map)
