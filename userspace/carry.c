@@ -229,6 +229,8 @@ static struct json_object *look_memory(struct kup_carry *c, const struct kup_tas
 	add_pages(o, "preserve_pages", s.preserve_pages);
 	add_pages(o, "huge_pages", s.huge_pages);
 	add_pages(o, "shared_pages", s.shared_pages);
+	add_pages(o, "preserve_bytes", s.preserve_bytes);
+	add_pages(o, "merged_pages", s.merged_pages);
 	add_pages(o, "pinned_pages", s.pinned_pages);
 	add_pages(o, "swapped_pages", s.swapped_pages);
 	add_pages(o, "exec_pages", s.exec_pages);

@@ -41,10 +41,10 @@ static void print_process(struct json_object *p)
 
 	printf("pid %s (%s)  cgroup %s\n", kup_json_text(p, "pid"), kup_json_text(p, "comm"), kup_json_text(p, "cgroup"));
 	if (json_object_object_get_ex(p, "memory", &m)) {
-		printf("  in place %10.1f MiB of %.1f MiB anonymous memory (%.1f MiB in huge pages)\n", mib(m, "preserve_pages"),
-		       mib(m, "anon_pages"), mib(m, "huge_pages"));
-		printf("  by criu  %10.1f MiB: shared by fork %.1f, executable %.1f, copies of file pages %.1f\n",
-		       mib(m, "shared_pages") + mib(m, "exec_pages") + mib(m, "filecow_pages"), mib(m, "shared_pages"),
+		printf("  in place %10.1f MiB of %.1f MiB anonymous memory (%.1f MiB in huge pages, %.1f MiB shared by fork)\n",
+		       mib(m, "preserve_pages"), mib(m, "anon_pages"), mib(m, "huge_pages"), mib(m, "shared_pages"));
+		printf("  by criu  %10.1f MiB: merged %.1f, executable %.1f, copies of file pages %.1f\n",
+		       mib(m, "merged_pages") + mib(m, "exec_pages") + mib(m, "filecow_pages"), mib(m, "merged_pages"),
 		       mib(m, "exec_pages"), mib(m, "filecow_pages"));
 		printf("  shared   %10.1f MiB: by criu if it has no file; files of tmpfs must be there in the new system\n",
 		       mib(m, "shmem_pages"));

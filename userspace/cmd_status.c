@@ -31,7 +31,8 @@ static struct json_object *module_to_json(const struct kup_status *st)
 		{ "evacuated_pages", st->evacuated_pages }, { "store_size", st->store_size },
 		{ "unbound_pages", st->unbound_pages },	    { "bound_pages", st->bound_pages },
 		{ "bound_huge", st->bound_huge },	    { "fault_binds", st->fault_binds },
-		{ "dropped_pages", st->dropped_pages },	    { "drain_ns", st->drain_ns },
+		{ "dropped_pages", st->dropped_pages },	    { "shared_pages", st->shared_pages },
+		{ "parted_pages", st->parted_pages },	    { "drain_ns", st->drain_ns },
 	};
 	size_t i;
 
@@ -85,6 +86,9 @@ static void print_module(const struct kup_status *st)
 		printf("memory      %llu pages to be bound, %llu bound (%llu faults), %llu dropped\n",
 		       (unsigned long long)st->unbound_pages, (unsigned long long)st->bound_pages,
 		       (unsigned long long)st->fault_binds, (unsigned long long)st->dropped_pages);
+	if (st->shared_pages || st->parted_pages)
+		printf("shared      %llu pages have a frame together with other processes; %llu had, and were copied\n",
+		       (unsigned long long)st->shared_pages, (unsigned long long)st->parted_pages);
 }
 
 int cmd_status(const struct kup_opts *opts, int argc, char **argv, struct kup_err *err)

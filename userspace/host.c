@@ -187,11 +187,11 @@ static uint64_t meminfo(const char *text, const char *key)
 	return p ? strtoull(p + strlen(key), NULL, 10) << 10 : 0;
 }
 
-void kup_host_memory(struct kup_host *h, uint64_t preserve_pages)
+void kup_host_memory(struct kup_host *h, uint64_t preserve_bytes)
 {
 	char *text = kup_slurp("/proc/meminfo", NULL), why[200];
 	uint64_t total = meminfo(text, "MemTotal:"), available = meminfo(text, "MemAvailable:");
-	uint64_t kept = preserve_pages * 4096 + KUP_AREA_SIZE + h->window_size, segments = h->window_size * 2;
+	uint64_t kept = preserve_bytes + KUP_AREA_SIZE + h->window_size, segments = h->window_size * 2;
 	bool prepared = !strcmp(kup_json_text(h->facts, "state"), "prepared");
 
 	free(text);

@@ -31,9 +31,9 @@ void kup_host_free(struct kup_host *h);
 
 /**
  * kup_host_memory - is there room for a new kernel besides what stays in place?
- * @preserve_pages: of all processes
+ * @preserve_bytes: of all processes
  */
-void kup_host_memory(struct kup_host *h, uint64_t preserve_pages);
+void kup_host_memory(struct kup_host *h, uint64_t preserve_bytes);
 
 /**
  * kup_host_refused - as kup_carry_refused(), for the machine

@@ -8,16 +8,16 @@
 #include "survey.h"
 #include "target.h"
 
-static uint64_t preserve_pages(struct json_object *processes)
+static uint64_t preserve_bytes(struct json_object *processes)
 {
-	struct json_object *memory, *pages;
+	struct json_object *memory, *bytes;
 	uint64_t sum = 0;
 	size_t i;
 
 	for (i = 0; i < json_object_array_length(processes); i++)
 		if (json_object_object_get_ex(json_object_array_get_idx(processes, i), "memory", &memory) &&
-		    json_object_object_get_ex(memory, "preserve_pages", &pages))
-			sum += json_object_get_uint64(pages);
+		    json_object_object_get_ex(memory, "preserve_bytes", &bytes))
+			sum += json_object_get_uint64(bytes);
 	return sum;
 }
 
@@ -39,7 +39,7 @@ int kup_survey(const struct kup_conf *conf, struct kup_survey *s, struct kup_err
 		return ret;
 	s->processes = kup_carry_forest(&s->forest, s->host.dev, &s->host.criu, s->files, &of_process);
 	if (s->processes) {
-		kup_host_memory(&s->host, preserve_pages(s->processes));
+		kup_host_memory(&s->host, preserve_bytes(s->processes));
 		process = kup_carry_refused(s->processes, &of_process);
 	} else {
 		process = 1;
