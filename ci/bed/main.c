@@ -280,7 +280,7 @@ static void start_scenario(void)
 	int pid, at;
 
 	*bed.pids = 0;
-	phase("start", 120, bed.result);
+	phase("start", bed.o.limit, bed.result);
 	for (char *line = strtok(bed.out_text, "\n"); line; line = strtok(NULL, "\n"))
 		if (sscanf(line, "pid %d%n", &pid, &at) == 1 && !line[at])
 			len += snprintf(bed.pids + len, sizeof(bed.pids) - len, " %d", pid);

@@ -90,7 +90,7 @@ static int do_switch(const char *version, int nr, struct json_object *o)
 
 static void client_result(struct json_object *o)
 {
-	struct json_object *answer = client_do("arrive", 120), *v;
+	struct json_object *answer = client_do("arrive", bed.o.limit), *v;
 
 	if (answer && json_object_object_get_ex(answer, "gap_ms", &v))
 		json_object_object_add(o, "gap_ms", json_object_get(v));

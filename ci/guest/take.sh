@@ -9,7 +9,7 @@ shift 2
 libdirs="usr/lib/x86_64-linux-gnu usr/lib usr/lib64 usr/local/lib"
 
 needed() { readelf -d "$1" 2>/dev/null | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'; }
-interpreter() { readelf -l "$1" 2>/dev/null | sed -n 's/.*program interpreter: \(.*\)\]/\1/p'; }
+interpreter() { readelf -l "$1" 2>/dev/null | sed -n 's/.*program interpreter: \(.*\)\]/\1/p' || true; }	# a text has none
 
 find_library()
 {
