@@ -153,9 +153,6 @@ static void look_attributes(struct kup_carry *c, const struct kup_task *t, const
 		kup_refuse(c, t, "credentials", "install criu 4.2 or later", "ambient capabilities, which CRIU %s would drop", c->criu->text);
 	if (status_field(status, "\nNoNewPrivs:"))
 		kup_refuse(c, t, "credentials", "install criu 4.2 or later", "no_new_privs is set, which CRIU %s would drop", c->criu->text);
-	if (strstr(status, "\nTHP_enabled:") && !status_field(status, "\nTHP_enabled:"))
-		kup_refuse(c, t, "memory", "install criu 4.2 or later", "huge pages are turned off by prctl(), which CRIU %s would drop",
-			   c->criu->text);
 	text = kup_slurpf("/proc/%d/personality", t->pid);
 	if (text && strtoul(text, NULL, 16))
 		kup_refuse(c, t, "personality", "install criu 4.2 or later", "%.8s, which CRIU %s would drop", text, c->criu->text);

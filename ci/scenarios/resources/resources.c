@@ -234,6 +234,10 @@ int main(int argc, char **argv)
 				printf("%s\t%s\t%s\n", t->name, t->either ? "may" : "must", t->refused);
 		return 0;
 	}
+	if (argc == 2 && !strcmp(argv[1], "--lost")) {
+		list_lost();
+		return 0;
+	}
 	for (i = 3; i < argc; i++)
 		if (!strncmp(argv[i], "--dir=", 6))
 			dir = argv[i] + 6;
@@ -247,6 +251,6 @@ int main(int argc, char **argv)
 		t->run();
 		end();
 	}
-	fprintf(stderr, "usage: %s --list | --refusals | --run TEST [--dir=DIR]   (dirty_launch does this)\n", argv[0]);
+	fprintf(stderr, "usage: %s --list | --refusals | --lost | --run TEST [--dir=DIR]   (dirty_launch does this)\n", argv[0]);
 	return 2;
 }
