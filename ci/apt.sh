@@ -20,10 +20,14 @@ apt_all()
 	apt_types="deb deb-src"
 }
 
+# Images of containers tell apt to keep no caches; without them each command reads all lists anew, which takes seconds.
+apt_caches=(-o Dir::Cache::pkgcache=pkgcache.bin -o Dir::Cache::srcpkgcache=srcpkgcache.bin)
+
 # mirror LABEL: where the machine takes Debian, or Debian-Security, from.
 mirror()
 {
-	apt-get indextargets --format '$(LABEL) $(SITE)' | awk -v l="$1" '$1 == l { print $2; exit }'
+	mkdir -p "$build/apt-host"
+	apt-get -o Dir::Cache="$build/apt-host" "${apt_caches[@]}" indextargets --format '$(LABEL) $(SITE)' | awk -v l="$1" '$1 == l { print $2; exit }'
 }
 
 # apt_sources [SUITE...]: lines for a sources.list.
@@ -49,7 +53,7 @@ in_apt()
 	local cmd=$1
 	shift
 	"$cmd" -o Dir::State="$apt_root/state" -o Dir::State::status="$apt_root/status" \
-		-o Dir::Cache="$apt_root/cache" -o Dir::Etc::sourcelist="$apt_root/sources.list" \
+		-o Dir::Cache="$apt_root/cache" "${apt_caches[@]}" -o Dir::Etc::sourcelist="$apt_root/sources.list" \
 		-o Dir::Etc::sourceparts=/dev/null -o Dir::Etc::preferencesparts=/dev/null \
 		-o Dir::Etc::preferences=/dev/null -o APT::Architecture=amd64 -o APT::Install-Recommends=false \
 		-o Acquire::Check-Valid-Until=false -o Debug::NoLocking=1 -o APT::Sandbox::User=root \
