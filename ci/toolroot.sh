@@ -43,21 +43,27 @@ make_root()
 	packages=$(printf '%s\n' $base "$compiler" $(cat "$root/.packages" 2>/dev/null) | sort -u)
 	say "making a root of $suite with $(echo $packages)"
 	mapfile -t opts < <(apt-config dump --format='--aptopt=%f "%v"%n' Acquire::http Acquire::https | grep -v ' ""$')
-	mmdebstrap --quiet --mode=root --variant=essential --include="$(echo $packages | tr ' ' ,)" "${opts[@]}" \
+	# Of this machine's programs only Debian's own: each package goes through a filter in Python.
+	PATH=/usr/sbin:/usr/bin:/sbin:/bin mmdebstrap --quiet --mode=root --variant=essential --include="$(echo $packages | tr ' ' ,)" "${opts[@]}" \
 		--aptopt='Acquire::Check-Valid-Until "false"' --aptopt='APT::Install-Recommends "false"' \
 		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
 		--dpkgopt='path-exclude=/usr/share/man/*' \
 		"$suite" "$tmp" "$(apt_types=deb apt_sources "$suite")" >"$build/toolroot.log" 2>&1 ||
 		{ tail -20 "$build/toolroot.log" >&2; rm -rf "$tmp"; die "mmdebstrap failed: see $build/toolroot.log"; }
 	echo "$packages" >"$tmp/.packages"
-	rm -rf "$root"
-	mv "$tmp" "$root"
+	(
+		lock "toolroot-$suite"
+		rm -rf "$root"
+		mv "$tmp" "$root"
+	)
 }
 
-lock toolroot
-mkdir -p "$build/toolroots"
+# Who makes a root holds one lock, who is in one has a share of that root's: only a root that lacks a compiler has to wait.
+mkdir -p "$build/toolroots" "$build/locks"
 known=$build/toolroots/$compiler-$version	# names the suite
-if [ ! -e "$known" ] || [ ! -x "$build/toolroots/$(cat "$known")/usr/bin/$compiler" ]; then
+is_there() { [ -e "$known" ] && [ -x "$build/toolroots/$(cat "$known")/usr/bin/$compiler" ]; }
+is_there || lock toolroot
+if ! is_there; then
 	apt_all
 	suite=$(lock apt; apt_ready; find_suite)
 	[ -n "$suite" ] || die "no suite has $compiler"
@@ -65,8 +71,11 @@ if [ ! -e "$known" ] || [ ! -x "$build/toolroots/$(cat "$known")/usr/bin/$compil
 	[ -x "$root/usr/bin/$compiler" ] || make_root "$suite"
 	echo "$suite" >"$known"
 fi
-root=$build/toolroots/$(cat "$known")
-exec {lock_fd}>&-
+suite=$(cat "$known")
+root=$build/toolroots/$suite
+[ -z "${lock_fd:-}" ] || exec {lock_fd}>&-
+exec {share}>"$build/locks/toolroot-$suite"
+flock -s "$share"
 
 # shellcheck disable=SC2016
 exec unshare --mount --propagation private /bin/sh -euc '
