@@ -180,11 +180,12 @@ list)
 	;;
 get)
 	[ $# = 2 ] || usage
-	lock apt
+	# What is there has not to wait for what others fetch.
 	if [ -e "$build/kernels/$2/done" ]; then
 		echo "$2"
 		exit
 	fi
+	lock apt
 	# Not in a subshell: it chooses the apt root.
 	find_kernel "$2" >"$build/kernels.$$"
 	line=$(cat "$build/kernels.$$")
