@@ -9,22 +9,27 @@
 #   machines      the newest kernels of the oldest and of the newest series, on other machines: two sockets (numa), 5-level page tables
 #                 (la57), 4 CPUs (cpus4), and where memory is single pages (fragmented): there the new kernel's boot is held against
 #                 one where it is not
-# and each of these backwards, in the same guest's life. In the environment:
+# and each of these backwards, in the same guest's life. One life goes through several consecutive ones, up and down again; where it
+# ends too early, another goes on. In the environment:
 #   FROM=, TO=    versions or series: only cells that start or end there. Both: that one way, whatever it is
 #   SERIES=       only cells within this series
 #   KIND=         only consecutive, neighbours, extremes or machines
 #   FLAVOURS      of "cloud-amd64 amd64 rt-amd64"; the last is tried between neighbours only
 #   SIZE          megabytes of payload (64)
+#   LIFE          pairs of consecutive kernels in one life, at most (8)
+#   KUP_KEEP=1    kernels that were fetched for this stay
 #
 # A kernel is gone if the archive has its image, but neither its headers nor its source any more, as turns out when they are fetched:
 # nobody can build for it, so the next one of its series takes its place.
 #
-# Prints a table, writes build/matrix.json. What came of a cell is kept in build/matrix/ and is not tried again if it was good and
+# Guests with one CPU count instructions (--icount), so that the times of a busy machine compare; with more, QEMU lets one that waits for
+# another spin until the next timer, and they hardly boot. Prints a table and a summary of it, writes
+# build/matrix.json. What came of a cell is kept in build/matrix/ and is not tried again if it was good and
 # neither kernels nor sources have changed, so that an interrupted run goes on where it was. Status 0: no cell failed, and there
 # were at least as many kernels as suites.
 . "$(dirname "$0")/lib.sh"
 
-FROM=${FROM:-} TO=${TO:-} SERIES=${SERIES:-} KIND=${KIND:-} SIZE=${SIZE:-64}
+FROM=${FROM:-} TO=${TO:-} SERIES=${SERIES:-} KIND=${KIND:-} SIZE=${SIZE:-64} LIFE=${LIFE:-8}
 FLAVOURS=${FLAVOURS:-cloud-amd64 amd64 rt-amd64}
 cells=$build/matrix
 mkdir -p "$cells"
@@ -43,13 +48,13 @@ kernels()
 
 # What a machine is, as arguments of ci/scenario.
 declare -A machine_args=(
-	[plain]="--scenario memcached --size $SIZE"
+	[plain]="--icount --scenario memcached --size $SIZE"
 	[numa]="--scenario memcached --size $SIZE --cpus 2 --nodes 2"
-	[la57]="--scenario memcached --size $SIZE --cpu max,erms=off,fsrm=off,cx16=off"
+	[la57]="--icount --scenario memcached --size $SIZE --cpu max,erms=off,fsrm=off,cx16=off"
 	[cpus4]="--scenario memcached --size $SIZE --cpus 4"
-	[fragmented]="--scenario fragmented --size 430 --mem 2560 --icount"
+	[fragmented]="--icount --scenario fragmented --size 430 --mem 2560"
 )
-unfragmented="--scenario memcached --size 430 --mem 2560 --icount"
+unfragmented="--icount --scenario memcached --size 430 --mem 2560"
 
 # Pairs to go there and back: older, newer, kind, how many packages apart, machine. Each once.
 plan()
@@ -104,7 +109,7 @@ wanted()
 
 # Of a cell, three words: from, to, machine.
 cell() { echo "$cells/$1--$2${3/#/--}.json" | sed 's/--plain\././'; }
-good() { json_holds "$(cell "$@")" ".result == \"ok\" and .inputs == \"$inputs\""; }
+good() { json_holds "$(cell "$@")" ".result == \"ok\" and .inputs == \"$inputs ${machine_args[$3]}\""; }
 
 # keep FROM TO MACHINE KIND APART NR: what the run's result, in $run, says of its switch NR, or $log if there is none. It is good if it was
 # verified and drained, whatever came after, and the console of the whole life is clean. In fragmented memory there must have been
@@ -113,7 +118,7 @@ keep()
 {
 	local file
 	file=$(cell "$1" "$2" "$3")
-	jq -n --arg from "$1" --arg to "$2" --arg machine "$3" --arg kind "$4" --argjson apart "$5" --argjson nr "$6" --arg inputs "$inputs" \
+	jq -n --arg from "$1" --arg to "$2" --arg machine "$3" --arg kind "$4" --argjson apart "$5" --argjson nr "$6" --arg inputs "$inputs ${machine_args[$3]}" \
 		--arg log "$(grep -v '^make' "$log" | tail -1)" --slurpfile run "$run" --slurpfile whole "$whole" '
 		def boot: (.switches // [])[$nr].report.steps? // [] | map(select(.step == "boot").ms) | .[0];
 		($run[0] // {}) as $r | ($r.switches // [])[$nr] as $s | ($r | boot) as $boot | ($whole[0] // {} | boot) as $unfragmented |
@@ -138,58 +143,99 @@ show()
 
 # What a result depends on, besides the kernels.
 inputs=$(cd "$top" && find module bootstub userspace Kbuild ci/bed ci/guest ci/client ci/scenarios/{memcached,fragmented} ci/scenario \
-	-type f ! -path '*/tests/*' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16)-$SIZE
+	-type f ! -path '*/tests/*' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16)
 list=$cells/kernels
 run=$cells/run.json whole=$cells/whole.json
 find "$cells" -name 'gone-*' -mtime +0 -delete
 declare -A shown=()
+declare -A state=()	# of a cell, as three words: good, red (it failed in this run) or open
 
 # A kernel that was fetched for this only makes room again when no pair needs it any more.
 make_room()
 {
 	local k
+	[ -z "${KUP_KEEP:-}" ] || return 0
 	for k in "$@"; do
 		[ -e "$cells/fetched-$k" ] || continue
-		printf '%s\n' "${pairs[@]:i+1}" | grep -qF -- "$k " || rm -rf "${build:?}/kernels/$k" "$cells/fetched-$k"
+		! printf '%s\n' "${pairs[@]:i+1}" | grep -qF -- "$k " || continue
+		rm -f "$build/kernels/$k/done"	# it is none any more, should this be interrupted
+		rm -rf "${build:?}/kernels/$k" "$build/module/$k" "$cells/fetched-$k"
 	done
 }
 
-# live RESULT ARGS...: one life, from $a to $b and $back
+# live RESULT KERNEL... -- ARGS...: one life
 live()
 {
-	local result=$1
+	local result=$1 path=()
 	shift
-	"$top/ci/scenario" "$@" --from "$a" --to "$b${back:+,$back}" --quiet --limit 900 --json "$result" >/dev/null 2>"$log" || true
+	while [ "$1" != -- ]; do path+=("$1"); shift; done
+	shift
+	"$top/ci/scenario" "$@" --from "${path[0]}" --to "$(IFS=,; echo "${path[*]:1}")" --quiet --limit $((300 + 300 * ${#path[@]})) \
+		--json "$result" >/dev/null 2>"$log" || true
 	[ -e "$result" ] || : >"$result"
 }
 
-# try FROM TO KIND APART MACHINE WAYS: 1 if a kernel is gone, so that the plan has to be made anew
+# parse I: that pair, as $a, $b and so on, and its cells, $up and $down, which is empty if only one way is wanted
+parse()
+{
+	read -r a b kind apart machine ways <<<"${pairs[$1]}"
+	[ "$ways" != down ] || read -r a b <<<"$b $a"
+	up="$a $b $machine" down=
+	[ "$ways" != both ] || down="$b $a $machine"
+	for k in "$up" ${down:+"$down"}; do
+		# shellcheck disable=SC2086
+		[ -n "${state[$k]:-}" ] || { state[$k]=open; ! good $k || state[$k]=good; }
+	done
+}
+
+# try I: a life for what is open of that pair, and of those after it which go on where it ends. What came of it is in $state. 1 if a kernel
+# turned out to be gone, so that the plan has to be made anew.
 try()
 {
-	local a=$1 b=$2 kind=$3 apart=$4 machine=$5 back='' k lost
-	[ "$6" != both ] || back=$a
-	if ! good "$a" "$b" "$machine" || { [ -n "$back" ] && ! good "$b" "$a" "$machine"; }; then
-		for k in "$a" "$b"; do [ -e "$build/kernels/$k/done" ] || touch "$cells/fetched-$k"; done
-		rm -f "$run" "$whole"
-		log=$(cell "$a" "$b" "$machine")
-		log=${log%.json}.log
-		# shellcheck disable=SC2086
-		[ "$machine" != fragmented ] && : >"$whole" || live "$whole" $unfragmented
-		# shellcheck disable=SC2086
-		live "$run" ${machine_args[$machine]}
-		lost=$(sed -n 's/.*neither headers of \([^ ]*\) nor its source.*/\1/p' "$log")
-		if [ -n "$lost" ]; then
-			touch "$cells/gone-$lost"
-			rm -rf "${build:?}/kernels/$lost" "$cells/fetched-$lost"
-			return 1
+	local path life=() aparts=() j nr total lost k
+	parse "$1"
+	if [ -n "$down" ] && [ "${state[$up]}" = red ]; then
+		path=("$b" "$a") life=("$down") aparts=("$apart")
+	else
+		path=("$a" "$b") life=("$up") aparts=("$apart")
+		if [ "$kind" = consecutive ] && [ "${state[$up]}-${down:+${state[$down]}}" = open-open ]; then
+			for ((j = $1 + 1; j < ${#pairs[@]} && ${#life[@]} < LIFE; j++)); do
+				parse "$j"
+				[ "$kind $a ${state[$up]}-${down:+${state[$down]}}" = "consecutive ${path[-1]} open-open" ] || break
+				path+=("$b") life+=("$up") aparts+=("$apart")
+			done
+			parse "$1"
 		fi
-		keep "$a" "$b" "$machine" "$kind" "$apart" 0
-		[ -z "$back" ] || keep "$b" "$a" "$machine" "$kind" "$apart" 1
+		if [ "${down:+${state[$down]}}" = open ]; then
+			for ((j = ${#life[@]} - 1; j >= 0; j--)); do
+				path+=("${path[j]}") life+=("${path[j + 1]} ${path[j]} $machine") aparts+=("${aparts[j]}")
+			done
+		fi
 	fi
-	for k in "$a $b $machine" ${back:+"$b $a $machine"}; do
+	for k in "${path[@]}"; do [ -e "$build/kernels/$k/done" ] || touch "$cells/fetched-$k"; done
+	rm -f "$run" "$whole"
+	# shellcheck disable=SC2086
+	log=$(cell ${life[0]})
+	log=${log%.json}.log
+	# shellcheck disable=SC2086
+	[ "$machine" != fragmented ] && : >"$whole" || live "$whole" "${path[@]}" -- $unfragmented
+	# shellcheck disable=SC2086
+	live "$run" "${path[@]}" -- ${machine_args[$machine]}
+	lost=$(sed -n 's/.*neither headers of \([^ ]*\) nor its source.*/\1/p' "$log")
+	if [ -n "$lost" ]; then
+		touch "$cells/gone-$lost"
+		rm -rf "${build:?}/kernels/$lost" "$cells/fetched-$lost"
+		return 1
+	fi
+	# Up to the switch where it ended; a console that is not clean speaks against all of them.
+	total=${#life[@]}
+	nr=$(jq -n --slurpfile run "$run" '($run[0] // {}) | .console as $n | [(.switches // [])[] | select($n > 0 or .status.state? == "idle")] | length')
+	[ "$nr" = "$total" ] || nr=$((nr + 1))
+	for ((j = 0; j < nr; j++)); do
 		# shellcheck disable=SC2086
-		[ -n "${shown[$k]:-}" ] || show "$(cell $k)"
-		shown[$k]=1
+		keep ${life[j]} "$kind" "${aparts[j]}" "$j"
+		# shellcheck disable=SC2086
+		if good ${life[j]}; then state[${life[j]}]=good; else state[${life[j]}]=red; fi
 	done
 }
 
@@ -207,17 +253,42 @@ while [ -n "$again" ]; do
 	[ -s "$cells/wanted" ] || die "nothing to do for FROM='$FROM' TO='$TO' SERIES='$SERIES' KIND='$KIND'"
 	mapfile -t pairs <"$cells/wanted"
 	files=()
-	for i in "${!pairs[@]}"; do
-		read -r a b kind apart machine ways <<<"${pairs[i]}"
-		[ "$ways" != down ] || { read -r a b <<<"$b $a"; ways=up; }
-		try "$a" "$b" "$kind" "$apart" "$machine" "$ways" || { again=1; break; }
-		files+=("$(cell "$a" "$b" "$machine")")
-		[ "$ways" != both ] || files+=("$(cell "$b" "$a" "$machine")")
+	for ((i = 0; i < ${#pairs[@]}; i++)); do
+		parse "$i"
+		while [[ "${state[$up]}${down:+ ${state[$down]}}" == *open* ]]; do
+			try "$i" || { again=1; break 2; }
+		done
+		for k in "$up" ${down:+"$down"}; do
+			# shellcheck disable=SC2086
+			files+=("$(cell $k)")
+			# shellcheck disable=SC2086
+			[ -n "${shown[$k]:-}" ] || show "$(cell $k)"
+			shown[$k]=1
+		done
 		make_room "$a" "$b"
 	done
 done
+
+# Of cells of one flavour and kind, and of one series or machine: how many, from what to what.
+summary()
+{
+	jq -r '
+	def flavour: capture("(?<f>(cloud-|rt-)?amd64)$").f;
+	def series: capture("^(?<s>[0-9]+.[0-9]+)").s;
+	def key: [(.from | flavour), .kind, if .kind == "consecutive" then (.from | series) elif .kind == "machines" then .machine else "-" end];
+	def range(f): map(select(f) | f | round) | if . == [] then "-" else "\(min)..\(max)" end;
+	reduce .cells[] as $c ([]; (map(.key) | index([$c | key])) as $i |
+		if $i then .[$i].cells += [$c] else . + [{key: ($c | key), cells: [$c]}] end) |
+	.[] | .key + (.cells | [length, map(select(.result != "ok")) | length]) + (.cells | [range(.blackout_ms), range(.extents)]) | @tsv' \
+		"$build/matrix.json" | awk -F'\t' '
+		BEGIN { printf "%-12s %-12s %-10s %5s %6s %12s %12s\n", "flavour", "kind", "", "cells", "failed", "blackout/ms", "extents" }
+		{ printf "%-12s %-12s %-10s %5s %6s %12s %12s\n", $1, $2, $3, $4, $5, $6, $7 }'
+}
+
 gone=$(cd "$cells" && find . -name 'gone-*' -printf '%f\n' | sed 's/^gone-//' | sort -V)
 jq -s --argjson kernels "$nr" --arg gone "$gone" '{$kernels, gone: ($gone | split("\n")), cells: .}' "${files[@]}" >"$build/matrix.json"
+echo
+summary
 failed=$(jq '[.cells[] | select(.result != "ok")] | length' "$build/matrix.json")
 [ -z "$gone" ] || echo "neither headers nor source in the archive any more:" $gone
 echo "${#files[@]} cells, $failed failed; $nr kernels; build/matrix.json"
