@@ -5,6 +5,7 @@
 #   1. Debian's source package of that version; its patches too, if the mirror still has them. Of both what preparing may read: a tenth.
 #      It stays in build/sources/ and serves all flavours of that version.
 #   2. Configuration and exports of the kernel itself: build/kernels/VERSION/config, and tool_exports from the image.
+#      The configuration is final, and the kernel's own: what Kconfig would make of it is written down, and Kconfig not asked.
 #   3. `make modules_prepare` with the kernel's own compiler (toolroot.sh). In a tree that was prepared for another flavour only what
 #      depends on the configuration is made again; objtool, which takes longest, is not.
 #
@@ -27,59 +28,18 @@ tmp=$build/sources/.headers-$version.$$
 trap 'rm -rf "$tmp"' EXIT
 mkdir -p "$tmp"
 
-# What is left out of the source: patterns of paths in it, in which * stands for any characters.
+# What is left out of the source, as patch_parts.awk wants it.
 unread=('Documentation/*/*' 'LICENSES/*' 'arch/[!x]*/*.[chS]' 'arch/[!x]*/boot/*' 'arch/[!x]*/configs/*' 'block/*.[chS]' 'crypto/*.[chS]'
 	'drivers/*.[chS]' 'fs/*.[chS]' 'io_uring/*.[chS]' 'ipc/*.[chS]'
 	'net/*.[chS]' 'rust/*' 'samples/*.[chS]' 'sound/*.[chS]' 'tools/perf/*' 'tools/power/*' 'tools/testing/*')
 
-# The parts of a patch on stdin that change other files than these.
-read_parts()
-{
-	awk -v patterns="${unread[*]}" '
-	function is_read(name, i) {
-		for (i = 1; i <= n; i++) if (name ~ ("^" pattern[i] "$")) return 0
-		return name != "" && name != "dev/null"
-	}
-	function strip(name) { sub(/\t.*/, "", name); sub(/^[^\/]*\//, "", name); return name }
-	function flush() {
-		if (is_read(from) || is_read(to)) printf "%s", head
-		head = from = to = ""
-	}
-	BEGIN {
-		n = split(patterns, pattern, " ")
-		for (i = 1; i <= n; i++) { gsub(/\./, "\\.", pattern[i]); gsub(/\*/, ".*", pattern[i]); gsub(/\[!/, "[^", pattern[i]) }
-	}
-	old > 0 || new > 0 {				# in a hunk
-		if (/^[- ]/ || /^$/) old--
-		if (/^[+ ]/ || /^$/) new--
-		if (good) print
-		next
-	}
-	/^\\/ { if (good) print; next }
-	/^@@ / {
-		split($2, a, ","); split($3, b, ",")
-		old = $2 ~ /,/ ? a[2] : 1; new = $3 ~ /,/ ? b[2] : 1
-		if (good) print
-		next
-	}
-	/^diff --git / { flush() }
-	/^rename from / { from = substr($0, 13) }
-	/^rename to / { to = substr($0, 11) }
-	{ head = head $0 "\n" }
-	/^--- / { before = strip(substr($0, 5)) }
-	/^\+\+\+ / {
-		after = strip(substr($0, 5))
-		good = is_read(before) || is_read(after)
-		if (good) printf "%s", head
-		head = from = to = ""
-	}
-	END { flush() }'
-}
+# read_parts PATCH...: what they change in other files, and in those of $moved
+read_parts() { awk -v unread="${unread[*]}" -v moved="${moved:-}" -v list="${list:-}" -f "$top/ci/patch_parts.awk" "$@"; }
 
 # The source, into $tree.
 get_source()
 {
-	local orig patches name p new=$tmp/tree
+	local orig patches name p moved series=() new=$tmp/tree
 	apt_all
 	(
 		lock apt
@@ -100,8 +60,13 @@ get_source()
 	tar -x -J -f "$orig" -C "$new" --strip-components=1 --anchored --wildcards "${unread[@]/#/--exclude=$name/}"
 	if [ -n "$patches" ]; then
 		tar -x -J -f "$patches" -C "$new"
-		grep -v -e '^#' -e '^$' "$new/debian/patches/series" | while read -r p _; do
-			read_parts <"$new/debian/patches/$p" | patch -s -p1 -d "$new" >>"$tmp/log" 2>&1 ||
+		mapfile -t series < <(sed 's/[ #].*//; /^$/d' "$new/debian/patches/series")
+		moved=$(cd "$new/debian/patches" && list=1 read_parts "${series[@]}")
+		# shellcheck disable=SC2086
+		[ -z "$moved" ] || tar -x -J -f "$orig" -C "$new" --strip-components=1 $(printf "$name/%s\n" $moved) 2>>"$tmp/log" ||
+			say "$version: patches move files of their own"
+		for p in "${series[@]}"; do
+			read_parts "$new/debian/patches/$p" | patch -s -p1 -d "$new" >>"$tmp/log" 2>&1 ||
 				{ tail -5 "$tmp/log" >&2; die "patch $p fails"; }
 		done
 		rm -rf "$new/debian"
@@ -116,26 +81,32 @@ get_source()
 lock "source-$package-$source_version"
 [ -e "$tree" ] || get_source
 say "making headers of $version"
-cp "$dir/config" "$tree/.config"
+# Of another flavour all goes that was made of its configuration: programs stay.
+rm -rf "$tree"/{include/config,include/generated,arch/x86/include/generated,scripts/module.lds,scripts/mod/*.o}
+find "$tree"/{arch,kernel,scripts} -name '*.s' -delete
+mkdir -p "$tree"/include/{config,generated}
+# All of it but what Debian takes out of a package's: of that only this matters.
+(grep -v '^CONFIG_BUILD_SALT=' "$dir/config"; echo "CONFIG_BUILD_SALT=\"$version\"") >"$tree/.config"
+sed -n 's/^\(CONFIG_[A-Za-z0-9_]*\)="\(.*\)"$/\1=\2/p; t; /^CONFIG_/p' "$tree/.config" >"$tree/include/config/auto.conf"
+touch "$tree"/include/{config/auto.conf.cmd,generated/rustc_cfg}
+sed -n 's/^\(CONFIG_[A-Za-z0-9_]*\)=y$/#define \1 1/p; t
+	s/^\(CONFIG_[A-Za-z0-9_]*\)=m$/#define \1_MODULE 1/p; t
+	s/^\(CONFIG_[A-Za-z0-9_]*\)=\(.*\)$/#define \1 \2/p' "$tree/.config" >"$tree/include/generated/autoconf.h"
 make -s -C "$top/bootstub" BUILD="$build" >&2
 make -s -C "$top/userspace" BUILD="$build" "$build/tests/tool_exports" >"$tmp/log" 2>&1 || { cat "$tmp/log" >&2; exit 1; }
 "$build/tests/tool_exports" "$dir/vmlinuz" "$tree/vmlinux.btf" >"$tree/Module.symvers"
-in_root() { "$top/ci/toolroot.sh" run "$compiler" "$compiler_version" "$@"; }
-# To make, and to it only, there is no BTF: what makes a module's is not needed, and takes as long as all else.
-mk() { in_root make -s -C "$tree" -j"$(nproc)" ARCH=x86_64 CC="$cc" HOSTCC="$cc" CONFIG_DEBUG_INFO_BTF= "$@" </dev/null >>"$tmp/log" 2>&1; }
-# As a rule the configuration is that of this source, and nothing has to be asked.
-mk modules_prepare || { mk olddefconfig && mk modules_prepare; } ||
+# Make, and only make, does not hear of what needs programs that no module does: those for BTF take longer than all else.
+unneeded=(CONFIG_{ASN1,BUILDTIME_TABLE_SORT,DEBUG_INFO_BTF,KALLSYMS,MODULE_SIG_FORMAT,RUST,SECURITY_IPE,SECURITY_SELINUX,SYSTEM_EXTRA_CERTIFICATE}=)
+"$top/ci/toolroot.sh" run "$compiler" "$compiler_version" make -s -C "$tree" -j"$(nproc)" ARCH=x86_64 CC="$cc" HOSTCC="$cc" \
+	"${unneeded[@]}" modules_prepare </dev/null >>"$tmp/log" 2>&1 ||
 	{ tail -20 "$tmp/log" >&2; die "modules_prepare for $version failed"; }
-lost=$(diff <(grep '^CONFIG_' "$dir/config" | sort) <(grep '^CONFIG_' "$tree/.config" | sort) | grep '^[<>]' |
-	grep -v -E 'CONFIG_(RUSTC?|CC|LD|AS|PAHOLE|GCC|G?CC_HAS|.*_VERSION|.*_KEYS?|.*_HASH_LIST)' || true)
-[ -z "$lost" ] || say "$version: its configuration and this source differ: $(echo "$lost" | wc -l) options"
 
 # Of the source what a module needs.
 to=$dir/root/usr/src/linux-headers-$version
 rm -rf "$to"
 mkdir -p "$to/arch/x86"
-cp -a "$tree"/{Kbuild,Kconfig,Makefile,.config,Module.symvers,vmlinux.btf,include,scripts} "$to/"
-cp -a "$tree"/arch/x86/{Makefile*,Kbuild,Kconfig*,include,tools,entry} "$to/arch/x86/"
+cp -a "$tree"/{Kbuild,Makefile,.config,Module.symvers,vmlinux.btf,include,scripts} "$to/"
+cp -a "$tree"/arch/x86/{Makefile*,Kbuild,include,tools,entry} "$to/arch/x86/"
 mkdir -p "$to/tools" "$to/kernel" "$to/lib"
 cp -a "$tree"/tools/{objtool,include,build,scripts} "$to/tools/"
 # Debian's version is given to the build from outside.
