@@ -17,6 +17,7 @@
 #   FLAVOURS      of "cloud-amd64 amd64 rt-amd64"; the last is tried between neighbours only
 #   SIZE          megabytes of payload (64)
 #   LIFE          pairs of consecutive kernels in one life, at most (8)
+#   BUILT=1       only cells between kernels that the module has been built for: while it is built for the others
 #   KUP_KEEP=1    kernels that were fetched for this stay
 #
 # A kernel is gone if the archive has its image, but neither its headers nor its source any more, as turns out when they are fetched:
@@ -29,7 +30,7 @@
 # were at least as many kernels as suites.
 . "$(dirname "$0")/lib.sh"
 
-FROM=${FROM:-} TO=${TO:-} SERIES=${SERIES:-} KIND=${KIND:-} SIZE=${SIZE:-64} LIFE=${LIFE:-8}
+FROM=${FROM:-} TO=${TO:-} SERIES=${SERIES:-} KIND=${KIND:-} SIZE=${SIZE:-64} LIFE=${LIFE:-8} BUILT=${BUILT:-}
 FLAVOURS=${FLAVOURS:-cloud-amd64 amd64 rt-amd64}
 cells=$build/matrix
 mkdir -p "$cells"
@@ -96,6 +97,7 @@ wanted()
 	fi
 	plan "$list" | while read -r a b kind apart machine; do
 		[ -z "$KIND" ] || [ "$kind" = "$KIND" ] || continue
+		[ -z "$BUILT" ] || { [ -e "$build/module/$a/built" ] && [ -e "$build/module/$b/built" ]; } || continue
 		if [ -n "$SERIES" ]; then is "$a" "$SERIES" && is "$b" "$SERIES" || continue; fi
 		up= down=
 		if is "$a" "$FROM" && is "$b" "$TO"; then up=1; fi
