@@ -204,6 +204,8 @@ try()
 			for ((j = $1 + 1; j < ${#pairs[@]} && ${#life[@]} < LIFE; j++)); do
 				parse "$j"
 				[ "$kind $a ${state[$up]}-${down:+${state[$down]}}" = "consecutive ${path[-1]} open-open" ] || break
+				# One that no module can be built for must not be held against the pairs before it.
+				"$top/ci/module.sh" "$b" >/dev/null 2>&1 || break
 				path+=("$b") life+=("$up") aparts+=("$apart")
 			done
 			parse "$1"
