@@ -152,14 +152,18 @@ find "$cells" -name 'gone-*' -mtime +0 -delete
 declare -A shown=()
 declare -A state=()	# of a cell, as three words: good, red (it failed in this run) or open
 
-# A kernel that was fetched for this only makes room again when no pair needs it any more.
+# A kernel that was fetched for this only makes room again when no pair needs it any more, its source (headers.sh) when no flavour does.
 make_room()
 {
-	local k
+	local k all
 	[ -z "${KUP_KEEP:-}" ] || return 0
 	for k in "$@"; do
 		[ -e "$cells/fetched-$k" ] || continue
 		! printf '%s\n' "${pairs[@]:i+1}" | grep -qF -- "$k " || continue
+		all=${k%-amd64} all=${all%-cloud} all=${all%-rt}
+		if [ -e "$build/kernels/$k/package" ] && ! printf '%s\n' "${pairs[@]:i+1}" | grep -qF -- "$all-"; then
+			rm -rf "$build/sources/$(tr ' ' _ <"$build/kernels/$k/package")"
+		fi
 		rm -f "$build/kernels/$k/done"	# it is none any more, should this be interrupted
 		rm -rf "${build:?}/kernels/$k" "$build/module/$k" "$cells/fetched-$k"
 	done
