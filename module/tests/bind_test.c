@@ -1576,47 +1576,71 @@ static void test_share_drop(void)
 	check(meminfo("MemTotal:") == family_total, "%ld != %ld", meminfo("MemTotal:"), family_total);
 }
 
-/* The reverse map: a page that the kernel moves, out of the way of a window, is moved in all of its owners. */
+/* How many pages of the second chunk have moved since @before; each is to be in all owners at its new place. */
+static unsigned int count_moved(unsigned long *before)
+{
+	unsigned int moved = 0;
+
+	for (unsigned int i = 0; i < 512; i++) {
+		unsigned long now = frame_of(members[0].pid, BASE + CHUNK + i * PAGE);
+
+		if (now == before[i])
+			continue;
+		moved++;
+		before[i] = now;
+		check(now && count_of("/proc/kpagecount", now) == OWNERS, "page %u", i);
+	}
+	for (unsigned int n = 1; n < OWNERS; n++)
+		check(same_frames(0, n) == same_wanted(0, n), "%u", n);
+	return moved;
+}
+
+/* Memory in single pages, so much of it, with a gap behind each. */
+static void *make_gaps(size_t size)
+{
+	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	check(p != MAP_FAILED && !madvise(p, size, MADV_NOHUGEPAGE), "%m");
+	memset(p, 1, size);
+	for (size_t i = 0; i < size; i += 2 * PAGE)
+		madvise(p + i, PAGE, MADV_DONTNEED);
+	return p;
+}
+
+/*
+ * The reverse map: a page that the kernel moves is moved in all of its owners. Compaction moves what stands below gaps; where pages and gaps come
+ * to stand is the allocator's, so it is tried with more and more gaps.
+ */
 static void test_share_rmap(void)
 {
-	unsigned long before[512], low = ~0UL, high = 0, moved = 0;
+	unsigned long before[512];
+	unsigned int moved = 0;
 
-	gather(all_fresh);
-	for (unsigned int n = 0; n < OWNERS; n++)
-		check(tell(n, 'v'), "%u", n);
-	wait_idle();
-	for (unsigned int i = 0; i < 512; i++) {
-		before[i] = frame_of(members[0].pid, BASE + CHUNK + i * PAGE);
-		low = before[i] < low ? before[i] : low;
-		high = before[i] > high ? before[i] : high;
-	}
-	for (unsigned long end = (low / 512 + 1) * 512; moved < 100 && end <= high + 3 * 512; end += 512) {
-		struct kup_prepare p = { .size = sizeof(p), .window_size = CHUNK, .window_limit = end * PAGE };
+	for (unsigned int try = 0; try < 10 && !moved; try++) {
+		size_t size = (try + 1) * 64UL << 20;
+		void *gaps = try % 2 ? make_gaps(size) : NULL;
 
-		if (ioctl(dev, KUP_IOC_PREPARE, &p))
-			continue;
-		for (unsigned int i = 0; i < 512; i++) {
-			unsigned long addr = BASE + CHUNK + i * PAGE, now = frame_of(members[0].pid, addr);
-
-			if (now == before[i])
-				continue;
-			moved++;
-			before[i] = now;
-			check(now && count_of("/proc/kpagecount", now) == OWNERS, "page %u", i);
-		}
-		for (unsigned int n = 1; n < OWNERS; n++)
-			check(same_frames(0, n) == same_wanted(0, n), "%u", n);
-		check(!simple(KUP_IOC_ABORT, 0), "%s", why);
+		gather(all_fresh);
+		for (unsigned int n = 0; n < OWNERS; n++)
+			check(tell(n, 'v'), "%u", n);
+		wait_idle();
+		for (unsigned int i = 0; i < 512; i++)
+			before[i] = frame_of(members[0].pid, BASE + CHUNK + i * PAGE);
+		if (!gaps)
+			gaps = make_gaps(size);
+		check(write_file("/proc/sys/vm/compact_memory", "1"), "%m");
+		moved = count_moved(before);
+		printf("# %u pages were moved\n", moved);
+		munmap(gaps, size);
+		for (unsigned int n = 0; n < OWNERS; n++)
+			check(tell(n, 'v') && tell(n, 'w'), "%u", n);
+		for (unsigned int n = 0; n < OWNERS; n++)
+			check(tell(n, 'v'), "%u", n);
+		for (unsigned int n = 0; n < OWNERS; n++)
+			bury(n);
+		check(meminfo("MemTotal:") == family_total, "%ld != %ld", meminfo("MemTotal:"), family_total);
 	}
 	check(moved, "none was moved");
-	printf("# %lu pages were moved\n", moved);
-	for (unsigned int n = 0; n < OWNERS; n++)
-		check(tell(n, 'v') && tell(n, 'w'), "%u", n);
-	for (unsigned int n = 0; n < OWNERS; n++)
-		check(tell(n, 'v'), "%u", n);
-	for (unsigned int n = 0; n < OWNERS; n++)
-		bury(n);
-	check(meminfo("MemTotal:") == family_total, "%ld != %ld", meminfo("MemTotal:"), family_total);
 }
 
 /* All at once, with the drainer, and somebody who moves and merges pages meanwhile. */
