@@ -209,6 +209,7 @@ int main(int argc, char **argv)
 	by_name();
 	anywhere(argc > 2 ? atoi(argv[2]) : 500);
 	get(area, &after, sizeof(after));
+	h.jumper = KUP_JUMPER_NOBODY;	/* a handover that was refused is nothing to fall back for */
 	bad += !!memcmp(&after, &h, sizeof(h));
 	printf("{\"named\": %lu, \"random\": %lu, \"bad\": %lu}\n", named, at_random, bad);
 	return !!bad;
