@@ -339,7 +339,8 @@ static int adopt(struct kup_adopt *a)
 		err = kup_stream_map(h, &new.stream, a->why);
 	if (err)
 		goto out;
-	if (kup_maps_check(new.stream.base, h->maps_size, h->nr_mms, h->nr_frames)) {
+	if (kup_maps_check(new.stream.base, h->maps_size, h->nr_mms, h->nr_frames) ||
+	    (h->flags & KUP_HANDOVER_SUMS && !kup_maps_sums(new.stream.base, h->maps_size, h->nr_mms))) {
 		kup_say(a->why, "the handover's maps are malformed");
 		err = -EBADMSG;
 		goto unmap;

@@ -54,7 +54,7 @@ static int layout_ok(const struct kup_handover *h, __u64 area)
 		return 0;
 	if (!h->nr_extents || h->nr_extents > KUP_MAX_EXTENTS || h->block_order > MAX_BLOCK_ORDER)
 		return 0;
-	if (h->stream_pages > KUP_AREA_SIZE / sizeof(__u32) || h->nr_mms > KUP_MAX_MMS || h->flags)
+	if (h->stream_pages > KUP_AREA_SIZE / sizeof(__u32) || h->nr_mms > KUP_MAX_MMS || h->flags & ~KUP_HANDOVER_SUMS)
 		return 0;
 	if (h->nr_pieces > KUP_MAX_PIECES || !h->nr_pieces != !h->pieces_off)
 		return 0;

@@ -89,6 +89,7 @@ void kup_old_exit(void);				/* at module exit, in IDLE */
 
 /* New side. */
 int kup_adopt(struct kup_adopt *a);			/* adopt.c */
+int kup_verify(struct kup_verify *v);			/* verify.c */
 int kup_attach(struct kup_attach *a);			/* attach.c */
 int kup_commit(char *why);				/* attach.c */
 int kup_drain(u32 flags);				/* drain.c; takes kup.lock itself, WAIT sleeps without it */
@@ -106,6 +107,9 @@ void kup_fallback_status(struct kup_status *st);
 /* store.c: the stream's pages and the store. write() builds it on the old side, read() reads it on the new one. */
 ssize_t kup_store_write(const char __user *buf, size_t len);
 ssize_t kup_store_read(char __user *buf, size_t len, loff_t *pos);
+
+/* verify.c: sum of the frames of a chunk whose payload is at @payload. Sleeps not, takes no lock */
+u64 kup_chunk_sum(const struct kup_chunk *c, const void *payload);
 
 /* netlock.c */
 int kup_netlock(bool on);

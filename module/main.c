@@ -51,6 +51,7 @@ union argument {
 	struct kup_preserve preserve;
 	struct kup_seal seal;
 	struct kup_adopt adopt;
+	struct kup_verify verify;
 	struct kup_attach attach;
 	struct kup_simple simple;
 	struct kup_fallback fallback;
@@ -112,6 +113,11 @@ static int do_abort(union argument *arg)
 static int do_adopt(union argument *arg)
 {
 	return kup_adopt(&arg->adopt);
+}
+
+static int do_verify(union argument *arg)
+{
+	return kup_verify(&arg->verify);
 }
 
 static int do_attach(union argument *arg)
@@ -184,10 +190,11 @@ static const struct command {
 	{ KUP_IOC_SCAN, 0, ANY, offsetof(struct kup_scan, why), true, do_scan },
 	{ KUP_IOC_PREPARE, 0, IN(IDLE), offsetof(struct kup_prepare, why), false, do_prepare },
 	{ KUP_IOC_PRESERVE, 0, IN(PREPARED) | IN(PRESERVED), offsetof(struct kup_preserve, why), false, do_preserve },
-	{ KUP_IOC_SEAL, 0, IN(PRESERVED), offsetof(struct kup_seal, why), false, do_seal },
+	{ KUP_IOC_SEAL, KUP_SEAL_SUMS, IN(PRESERVED), offsetof(struct kup_seal, why), false, do_seal },
 	{ KUP_IOC_ABORT, 0, IN(PREPARED) | IN(PRESERVED) | IN(SEALED) | IN(ADOPTED), offsetof(struct kup_simple, why), false,
 	  do_abort },
 	{ KUP_IOC_ADOPT, KUP_ADOPT_NETLOCK, IN(IDLE), offsetof(struct kup_adopt, why), false, do_adopt },
+	{ KUP_IOC_VERIFY, 0, IN(ADOPTED), offsetof(struct kup_verify, why), false, do_verify },
 	{ KUP_IOC_ATTACH, 0, IN(ADOPTED), offsetof(struct kup_attach, why), false, do_attach },
 	{ KUP_IOC_COMMIT, 0, IN(ADOPTED), offsetof(struct kup_simple, why), false, do_commit },
 	{ KUP_IOC_DRAIN, KUP_DRAIN_HOLD | KUP_DRAIN_RUN | KUP_DRAIN_WAIT, ANY, offsetof(struct kup_simple, why), true, do_drain },

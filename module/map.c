@@ -223,8 +223,13 @@ int kup_chunk_decode(const struct kup_chunk *c, const void *maps, __u64 maps_siz
 
 void kup_walk_begin(struct kup_walk *w, const struct kup_chunk *c, const void *maps)
 {
+	kup_walk_payload(w, c, (const char *)maps + (c->kind == KUP_CHUNK_HUGE ? 0 : (__u64)c->value * 8));
+}
+
+void kup_walk_payload(struct kup_walk *w, const struct kup_chunk *c, const void *payload)
+{
 	w->chunk = c;
-	w->payload = (const char *)maps + (c->kind == KUP_CHUNK_HUGE ? 0 : (__u64)c->value * 8);
+	w->payload = payload;
 	w->delta = (const __u8 *)w->payload + sizeof(struct kup_scatter);
 	w->next = 0;
 	w->shared = 0;
@@ -309,6 +314,19 @@ int kup_maps_check(const void *maps, __u64 size, __u32 nr_mms, __u64 nr_frames)
 		frames += r[i].nr_pages;
 	}
 	return frames == nr_frames ? 0 : -EINVAL;
+}
+
+const __u64 *kup_maps_sums(const void *maps, __u64 size, __u32 nr_mms)
+{
+	const struct kup_mm_record *r = maps;
+	__u64 nr = 0;
+	__u32 i;
+
+	for (i = 0; i < nr_mms; i++)
+		nr += r[i].nr_chunks;
+	if (size % 8 || size < nr_mms * sizeof(*r) || nr > (size - nr_mms * sizeof(*r)) / 8)
+		return NULL;
+	return (const __u64 *)((const char *)maps + size) - nr;
 }
 
 long kup_chunk_find(const struct kup_chunk *chunks, __u32 nr, __u64 addr)

@@ -34,6 +34,8 @@ struct seal {
 	unsigned long *shared;	/* of those of several owners; NULL if no process may have such */
 	u64 nr_again;
 	u64 end;		/* bytes of the maps section written so far */
+	u64 *sums;		/* of each chunk that was; NULL: not asked for */
+	u64 nr_sums;
 	u64 nr_frames;
 	u32 nr_mms;
 	char *why;
@@ -248,6 +250,8 @@ static int encode_chunk(struct seal *s, struct kup_old_mm *om, const struct kup_
 		s->end += size;
 	}
 	kup_pages_write(&maps, r->chunks_off + r->nr_chunks++ * sizeof(c), &c, sizeof(c));
+	if (s->sums)
+		s->sums[s->nr_sums++] = kup_chunk_sum(&c, s->payload);
 	r->nr_huge += c.kind == KUP_CHUNK_HUGE;
 	r->nr_pages += nr;
 	return 0;
@@ -309,16 +313,33 @@ static int find_shared(struct seal *s)
 	return 0;
 }
 
-/* Records first, then the chunk tables of all, then the payloads as they come. */
-static int encode_maps(struct seal *s)
+static int write_sums(struct seal *s)
 {
-	u64 tables = s->nr_mms * sizeof(struct kup_mm_record), record = 0;
+	u64 size = s->nr_sums * sizeof(*s->sums);
+	int err = grow_maps(s->end + size);
+
+	if (err)
+		return err;
+	kup_pages_write(&maps, s->end, s->sums, size);
+	s->end += size;
+	return 0;
+}
+
+/* Records first, then the chunk tables of all, then the payloads as they come, then the sums. */
+static int encode_maps(struct seal *s, bool sums)
+{
+	u64 tables = s->nr_mms * sizeof(struct kup_mm_record), record = 0, chunks = 0;
 	struct kup_old_mm *om;
 	int err;
 
-	s->end = tables;
 	list_for_each_entry(om, &kup_old_mms, node)
-		s->end += om->nr_chunks * sizeof(struct kup_chunk);
+		chunks += om->nr_chunks;
+	s->end = tables + chunks * sizeof(struct kup_chunk);
+	if (sums) {
+		s->sums = kvmalloc_array(chunks ?: 1, sizeof(*s->sums), GFP_KERNEL);
+		if (!s->sums)
+			return -ENOMEM;
+	}
 	err = grow_maps(s->end);
 	if (err)
 		return err;
@@ -337,7 +358,7 @@ static int encode_maps(struct seal *s)
 		record += sizeof(r);
 		tables += om->nr_chunks * sizeof(struct kup_chunk);
 	}
-	return 0;
+	return write_sums(s);
 }
 
 /* May the next kernel be kept from this frame, which is nobody's, until it adopts the handover? */
@@ -434,6 +455,7 @@ static int write_area(struct seal *s)
 		.store_off = PFN_PHYS(maps.nr),
 		.store_size = kup_store_size(),
 		.nr_mms = s->nr_mms,
+		.flags = s->sums ? KUP_HANDOVER_SUMS : 0,
 		.nr_frames = s->nr_frames,
 		.nr_again = s->nr_again,
 		.nr_pieces = kup_kept.nr,
@@ -504,7 +526,7 @@ static int seal(struct seal *s, struct kup_seal *arg)
 	err = find_shared(s);
 	if (err)
 		return err;
-	err = encode_maps(s);
+	err = encode_maps(s, arg->flags & KUP_SEAL_SUMS);
 	if (err)
 		return err;
 	err = name_pages(s, &maps);
@@ -571,6 +593,7 @@ int kup_seal(struct kup_seal *arg)
 		kup_set_state(KUP_STATE_SEALED);
 	kvfree(s->frames);
 	kvfree(s->shared);
+	kvfree(s->sums);
 	kvfree(s);
 	return err;
 }

@@ -186,11 +186,12 @@ static int simple(unsigned long cmd, uint32_t flags)
 }
 
 static struct kup_adopt adopted;
+static bool with_sums;	/* the next handovers have */
 
 static int adopt(enum fake_defect defect, uint32_t flags)
 {
 	struct fake_handover f = { .chunks = (uintptr_t)chunks, .nr_chunks = nr_chunks, .defect = defect, .store_size = 100000,
-				   .extra_pages = 33, .flags = flags };
+				   .extra_pages = 33, .flags = flags, .sums = with_sums };
 	struct kup_adopt a = { .size = sizeof(a) };
 	int err;
 
@@ -363,7 +364,7 @@ static void test_adopt(void)
 	check(ioctl(dev, KUP_IOC_ADOPT, &a) && errno == ENOENT, "%m %s", a.why);
 	a.area = 4096;
 	check(ioctl(dev, KUP_IOC_ADOPT, &a) && errno == EINVAL, "%m %s", a.why);
-	for (int i = 1; i < FAKE_NR; i++) {
+	for (int i = 1; i < FAKE_FRAME; i++) {
 		err = adopt(i, 0);
 		check(err == expect[i], "defect %d: %s (%s)", i, strerror(-err), why);
 		check(*why, "defect %d", i);
@@ -398,6 +399,50 @@ static void test_adopt(void)
 static void body_read_all(void)
 {
 	check(range_ok(BASE, end_of_chunks()), "");
+}
+
+static uint64_t verified;
+
+static int verify(void)
+{
+	struct kup_verify v = { .size = sizeof(v) };
+	int err = ioctl(dev, KUP_IOC_VERIFY, &v) ? -errno : 0;
+
+	strcpy(why, v.why);
+	verified = v.pages;
+	return err;
+}
+
+static void test_verify(void)
+{
+	char buf[100];
+	pid_t pid;
+
+	standard_chunks(2);
+	check(!adopt(FAKE_FINE, 0), "%s", why);
+	check(verify() == -ENODATA && *why, "%s", why);
+	check(!simple(KUP_IOC_ABORT, 0), "%s", why);
+	check(verify() == -EBUSY, "%s", why);
+	with_sums = true;
+	/* Of one byte that changed, in a chunk of each form. */
+	for (unsigned int i = 7; i; i--) {
+		nr_chunks = 6 + i;
+		snprintf(buf, sizeof(buf), "process %u (fake) from %#llx", PID, (unsigned long long)chunks[nr_chunks - 1].addr);
+		check(!adopt(FAKE_FRAME, 0), "%s", why);
+		check(verify() == -EBADMSG && strstr(why, buf), "%s, not %s", why, buf);
+		check(!simple(KUP_IOC_ABORT, 0), "%s", why);
+	}
+	standard_chunks(2);
+	check(!adopt(FAKE_FINE, 0), "%s", why);
+	check(!verify() && verified == nr_pages, "%s, %lu of %lu", why, (long)verified, nr_pages);
+	pid = start_child(map_all, body_read_all);
+	check(!attach(pid, PID), "%s", why);
+	check(verify() == -EBUSY && *why, "%s", why);
+	check(!simple(KUP_IOC_COMMIT, 0), "%s", why);
+	say(to_child[1]);
+	end_child(pid);
+	wait_idle();
+	with_sums = false;
 }
 
 static long smaps(const char *key)
@@ -1680,7 +1725,7 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } tests[] = {
-	{ "adopt", test_adopt }, { "faults", test_faults }, { "drain", test_drain }, { "write", test_write },
+	{ "adopt", test_adopt }, { "verify", test_verify }, { "faults", test_faults }, { "drain", test_drain }, { "write", test_write },
 	{ "present", test_present }, { "fork", test_fork }, { "munmap", test_munmap }, { "mremap", test_mremap },
 	{ "madvise", test_madvise }, { "vector_madvise", test_vector_madvise }, { "mprotect", test_mprotect },
 	{ "mlock", test_mlock }, { "uffd", test_uffd }, { "remote", test_remote }, { "core", test_core }, { "retry", test_retry }, { "misfit", test_misfit },

@@ -50,7 +50,7 @@
 #define COMMANDS(C) \
 	C(STATUS, kup_status) C(SCAN, kup_scan) C(PREPARE, kup_prepare) C(PRESERVE, kup_preserve) C(SEAL, kup_seal) C(ABORT, kup_simple) \
 	C(ADOPT, kup_adopt) C(ATTACH, kup_attach) C(COMMIT, kup_simple) C(DRAIN, kup_simple) C(NETLOCK, kup_simple) \
-	C(FALLBACK, kup_fallback)
+	C(FALLBACK, kup_fallback) C(VERIFY, kup_verify)
 #define ENTRY(name, type) { #name, KUP_IOC_##name, sizeof(struct type) },
 static const struct command {
 	const char *name;
@@ -58,7 +58,7 @@ static const struct command {
 	size_t size;
 } commands[] = { COMMANDS(ENTRY) };
 #define NR_COMMANDS	(sizeof(commands) / sizeof(*commands))
-enum { STATUS, SCAN, PREPARE, PRESERVE, SEAL, ABORT, ADOPT, ATTACH, COMMIT, DRAIN, NETLOCK, FALLBACK, WRITE, READ, NR_COUNTED };
+enum { STATUS, SCAN, PREPARE, PRESERVE, SEAL, ABORT, ADOPT, ATTACH, COMMIT, DRAIN, NETLOCK, FALLBACK, VERIFY, WRITE, READ, NR_COUNTED };
 
 /* Of all processes. */
 static struct shared {
@@ -255,6 +255,7 @@ static void fill(unsigned int c, void *arg)
 		p->window_limit = rnd(4) ? 0 : some_number();
 		break;
 	case SEAL:
+		((struct kup_seal *)arg)->flags = rnd(2) ? KUP_SEAL_SUMS : 0;
 		((struct kup_seal *)arg)->min_free = rnd(3) ? 4096 : some_number();
 		break;
 	case ADOPT:
@@ -370,8 +371,8 @@ static void new_side(void)
 	struct fake_chunk chunks[3] = { { .addr = BASE, .pid = OLD_PID }, { .addr = BASE + CHUNK, .pid = OLD_PID },
 					{ .addr = BASE + 3 * CHUNK, .pid = OLD_PID } };
 	struct fake_handover f = { .chunks = (uintptr_t)chunks, .nr_chunks = 3, .defect = rnd(4) ? FAKE_FINE : rnd(FAKE_NR),
-				   .store_size = rnd(20000), .extra_pages = rnd(40) };
-	static const unsigned int order[] = { ATTACH, READ, ATTACH, NETLOCK, FALLBACK, COMMIT, DRAIN, ABORT };
+				   .store_size = rnd(20000), .extra_pages = rnd(40), .sums = rnd(4) };
+	static const unsigned int order[] = { VERIFY, ATTACH, READ, ATTACH, NETLOCK, FALLBACK, COMMIT, DRAIN, ABORT };
 	struct kup_adopt a = { .size = sizeof(a), .flags = rnd(2) };
 	struct kup_status st = { .size = sizeof(st) };
 	long ret;
@@ -393,7 +394,7 @@ static void new_side(void)
 		return;
 	}
 	for (unsigned int i = 0, nr = rnd(12); i < nr; i++) {
-		unsigned int c = i < 3 ? ATTACH : rnd(4) ? order[rnd(8)] : rnd(NR_COUNTED);
+		unsigned int c = i < 1 ? VERIFY : i < 4 ? ATTACH : rnd(4) ? order[rnd(9)] : rnd(NR_COUNTED);
 
 		if (c >= WRITE)
 			read_or_write();

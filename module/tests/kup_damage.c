@@ -16,13 +16,14 @@
 #include <linux/uaccess.h>
 
 #include <kup/handover.h>
+#include <kup/map.h>
 
 static ulong area;
 module_param(area, ulong, 0400);
 MODULE_PARM_DESC(area, "physical address of the handover");
 static char *section = "header";
 module_param(section, charp, 0400);
-MODULE_PARM_DESC(section, "header, extents, directory, maps or store");
+MODULE_PARM_DESC(section, "header, extents, directory, maps, store, or frame: of preserved memory, one in the middle");
 static ulong offset;
 module_param(offset, ulong, 0400);
 MODULE_PARM_DESC(offset, "of a byte in it");
@@ -30,10 +31,30 @@ static unsigned char mask = 1;
 module_param(mask, byte, 0400);
 MODULE_PARM_DESC(mask, "bits of that byte to flip");
 
-static u8 *victim(struct kup_handover *h)
+static void *stream_at(struct kup_handover *h, u64 at)
 {
 	const u32 *directory = (void *)h + h->directory_off;
-	u64 at;
+
+	return __va(PFN_PHYS((u64)directory[at / KUP_FRAME_SIZE])) + at % KUP_FRAME_SIZE;
+}
+
+/* The first one of a chunk in the middle of the first process, where its data is; the lowest one, if they are scattered. */
+static u8 *frame(struct kup_handover *h)
+{
+	const struct kup_mm_record *mm = stream_at(h, 0);
+	const struct kup_chunk *c = stream_at(h, mm->chunks_off + mm->nr_chunks / 2 * sizeof(*c));
+	u64 payload = c->value * 8ULL;
+	u32 pfn = c->value;
+
+	if (c->kind == KUP_CHUNK_RUNS)
+		pfn = ((struct kup_run *)stream_at(h, payload))->pfn;
+	else if (c->kind == KUP_CHUNK_SCATTER)
+		pfn = *(u32 *)stream_at(h, payload + offsetof(struct kup_scatter, base));
+	return __va(PFN_PHYS((u64)pfn));
+}
+
+static u8 *victim(struct kup_handover *h)
+{
 
 	if (!strcmp(section, "header"))
 		return (u8 *)h + offset;
@@ -41,8 +62,9 @@ static u8 *victim(struct kup_handover *h)
 		return (u8 *)h + h->extents_off + offset;
 	if (!strcmp(section, "directory"))
 		return (u8 *)h + h->directory_off + offset;
-	at = offset + (strcmp(section, "maps") ? h->store_off : 0);
-	return (u8 *)__va(PFN_PHYS(directory[at / KUP_FRAME_SIZE])) + at % KUP_FRAME_SIZE;
+	if (!strcmp(section, "frame"))
+		return frame(h) + offset;
+	return stream_at(h, offset + (strcmp(section, "maps") ? h->store_off : 0));
 }
 
 static int damage(struct notifier_block *nb, unsigned long action, void *data)

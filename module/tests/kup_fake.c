@@ -123,16 +123,37 @@ static int make_chunk(const struct fake_chunk *f, const u32 *twin, u32 *pfns)
 	return 0;
 }
 
+/* Page by page, in the order of the addresses. */
+static u64 sum_of(const u32 *pfns)
+{
+	unsigned int i;
+	u64 sum = 0;
+
+	for (i = 0; i < KUP_CHUNK_PAGES; i++)
+		if (pfns[i])
+			sum = kup_sum(pfn_to_kaddr(pfns[i]), PAGE_SIZE, sum);
+	return sum;
+}
+
+static void spoil_last(const u32 *pfns)
+{
+	unsigned int i = KUP_CHUNK_PAGES - 1;
+
+	while (!pfns[i])
+		i--;
+	((char *)pfn_to_kaddr(pfns[i]))[PAGE_SIZE - 1] ^= 0x40;
+}
+
 static int make_maps(const struct fake_handover *in, const struct fake_chunk *f, char *maps, u64 room, struct kup_handover *h)
 {
 	struct kup_mm_record *mm = (void *)maps;
 	struct kup_chunk *c;
 	u32 *pfns = kmalloc_array(2 * KUP_CHUNK_PAGES, sizeof(*pfns), GFP_KERNEL), first = 0, i;
-	u64 *payload = kmalloc(KUP_PAYLOAD_MAX, GFP_KERNEL);
+	u64 *payload = kmalloc(KUP_PAYLOAD_MAX, GFP_KERNEL), *sums = kvmalloc_array(in->nr_chunks, sizeof(*sums), GFP_KERNEL);
 	u64 off;
 	int err = -ENOMEM, len;
 
-	if (!pfns || !payload)
+	if (!pfns || !payload || !sums)
 		goto out;
 	for (i = 0; i < in->nr_chunks; i++)
 		h->nr_mms += !i || f[i].pid != f[i - 1].pid;
@@ -190,6 +211,9 @@ static int make_maps(const struct fake_handover *in, const struct fake_chunk *f,
 			memcpy(maps + off, payload, len);
 			off += len;
 		}
+		sums[i] = sum_of(pfns);
+		if (i == in->nr_chunks - 1 && in->defect == FAKE_FRAME)
+			spoil_last(pfns);
 		mm->nr_huge += c[i].kind == KUP_CHUNK_HUGE;
 		mm->nr_pages += c[i].kind == KUP_CHUNK_RUNS ? 0 : c[i].nr;
 		if (c[i].kind == KUP_CHUNK_RUNS) {
@@ -204,9 +228,15 @@ static int make_maps(const struct fake_handover *in, const struct fake_chunk *f,
 	for (i = 0, mm = (void *)maps; i < h->nr_mms; i++)
 		h->nr_frames += mm[i].nr_pages;
 	h->nr_again -= in->defect == FAKE_AGAIN;
+	if (in->sums) {
+		h->flags = KUP_HANDOVER_SUMS;
+		memcpy(maps + off, sums, in->nr_chunks * sizeof(*sums));
+		off += in->nr_chunks * sizeof(*sums);
+	}
 	h->maps_size = off;
 	err = 0;
 out:
+	kvfree(sums);
 	kfree(payload);
 	kfree(pfns);
 	return err;
@@ -214,7 +244,7 @@ out:
 
 static int make(struct fake_handover *in, const struct fake_chunk *f)
 {
-	u64 room = round_up(in->nr_chunks * (sizeof(struct kup_chunk) + KUP_PAYLOAD_MAX + sizeof(struct kup_mm_record)), PAGE_SIZE);
+	u64 room = round_up(in->nr_chunks * (sizeof(struct kup_chunk) + KUP_PAYLOAD_MAX + sizeof(struct kup_mm_record) + sizeof(u64)), PAGE_SIZE);
 	u64 total = room + PAGE_ALIGN(in->store_size), i, sum;
 	char *stream = vzalloc(total);
 	struct kup_extent *e;

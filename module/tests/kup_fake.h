@@ -33,6 +33,7 @@ enum fake_defect {
 	FAKE_NO_STUB,		/* stub_state is NONE */
 	FAKE_ADOPTED,		/* stub_state is ADOPTED */
 	FAKE_AGAIN,		/* nr_again is one too few */
+	FAKE_FRAME,		/* one byte of the last page of the last chunk: only VERIFY can tell */
 	FAKE_NR
 };
 
@@ -43,6 +44,8 @@ struct fake_handover {
 	__u64 store_size;	/* byte i is (char)(i * 7) */
 	__u32 extra_pages;	/* frames of extents that nobody preserves */
 	__u32 flags;		/* KUP_MM_* of every process */
+	__u32 sums;		/* of the memory, too: not 0 */
+	__u32 zero;
 	__u64 area;		/* out */
 };
 

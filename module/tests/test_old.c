@@ -485,9 +485,9 @@ static int preserve(struct kup_preserve *p)
 	return CALL(KUP_IOC_PRESERVE, struct kup_preserve, p);
 }
 
-static int seal(struct kup_seal *s)
+static int seal(struct kup_seal *s, uint32_t flags)
 {
-	*s = (struct kup_seal) {};
+	*s = (struct kup_seal) { .flags = flags };
 	return CALL(KUP_IOC_SEAL, struct kup_seal, s);
 }
 
@@ -572,7 +572,10 @@ static void check_handover(const struct kup_prepare *p, const struct kup_seal *s
 	const struct kup_mm_record *r;
 	const struct kup_chunk *c;
 	struct tally t = {};
+	__u64 page[PAGE / 8];
 	__u32 *dir, pfn[KUP_CHUNK_PAGES], i, j, bad = 0;
+	const __u64 *sums;
+	__u64 sum;
 	int err;
 
 	read_phys(p->area, area, KUP_AREA_SIZE);
@@ -597,12 +600,19 @@ static void check_handover(const struct kup_prepare *p, const struct kup_seal *s
 	   kup_sum(stream + h->store_off, (len + 7) & ~7ULL, 0) == h->store_sum, "the store holds what was written");
 	r = (void *)stream;
 	c = (void *)(stream + r->chunks_off);
+	sums = h->flags & KUP_HANDOVER_SUMS ? kup_maps_sums(stream, h->maps_size, h->nr_mms) : NULL;
 	for (i = 0; i < r->nr_chunks; i++) {
 		kup_chunk_decode(&c[i], stream, h->maps_size, pfn);
+		sum = 0;
 		for (j = 0; j < KUP_CHUNK_PAGES; j++)
-			if (pfn[j] != KUP_PFN_NONE)
+			if (pfn[j] != KUP_PFN_NONE) {
 				check_frame(&t, e, h->nr_extents, c[i].addr + j * PAGE, pfn[j], seed);
+				read_phys(pfn[j] * PAGE, page, sizeof(page));
+				sum = kup_sum(page, sizeof(page), sum);
+			}
+		bad += !sums || sums[i] != sum;
 	}
+	ok(!bad, "the sum of each chunk is that of its %lu frames", t.frames);
 	ok(h->nr_mms == 1 && r->pid == (__u32)child.pid && !t.outside && t.frames == h->nr_frames && t.frames == s->frames,
 	   "%llu frames of process %u, all within extents", h->nr_frames, r->pid);
 	ok(!t.wrong && t.right, "%lu frames hold the right bytes, %lu the wrong ones", t.right, t.wrong);
@@ -678,7 +688,7 @@ static void test_refusals(void)
 	ok(ioctl(dev, KUP_IOC_STATUS, &st) && errno == EINVAL, "an unknown flag is EINVAL");
 	ok(ioctl(dev, _IO(KUP_IOC_MAGIC, 1), 0) && errno == ENOTTY, "an unknown command is ENOTTY");
 	ok(preserve(&p) == EBUSY && strstr(why, "idle"), "PRESERVE when idle is EBUSY: %s", why);
-	ok(seal(&s) == EBUSY, "SEAL when idle is EBUSY");
+	ok(seal(&s, 0) == EBUSY, "SEAL when idle is EBUSY");
 	ok(CALL(KUP_IOC_PREPARE, struct kup_prepare, &pr) == EINVAL, "an odd window is EINVAL");
 	pr = (struct kup_prepare) { .window_size = 1ULL << 31 };
 	ok(CALL(KUP_IOC_PREPARE, struct kup_prepare, &pr) == ENOSPC, "a huge window is ENOSPC: %s", why);
@@ -747,7 +757,7 @@ static void test_round(unsigned int round, uint64_t seed, bool loud)
 	}
 	if (round % 2 || loud) {
 		t0 = microseconds();
-		err = seal(&s);
+		err = seal(&s, KUP_SEAL_SUMS);
 		t1 = microseconds();
 		good &= !err;
 		if (loud) {
@@ -815,7 +825,7 @@ static void test_spied_on(uint64_t seed)
 			die("preparing");
 		good = !preserve(&v);
 		usleep(20000);
-		good &= !seal(&s) || (printf("# SEAL: %s\n", why), false);
+		good &= !seal(&s, 0) || (printf("# SEAL: %s\n", why), false);
 		usleep(i % 2 * 10000);
 		faults += status().faulted_back;
 		good &= !simple(KUP_IOC_ABORT, 0) && freeze(false) && ask('v');
@@ -892,7 +902,7 @@ static void test_wild(void)
 		die("preparing");
 	good = !preserve(&v);
 	ok(good && freeze(false) && ask('r'), "thawed while preserved, a process loses nothing");
-	ok(freeze(true) && seal(&s) == EBUSY, "and SEAL refuses: %s", why);
+	ok(freeze(true) && seal(&s, 0) == EBUSY, "and SEAL refuses: %s", why);
 	ok(!simple(KUP_IOC_ABORT, 0) && freeze(false), "ABORT after that");
 	end_child();
 }
@@ -1077,7 +1087,7 @@ static void test_speed(size_t mib)
 	t[0] = microseconds();
 	good = !CALL(KUP_IOC_PRESERVE, struct kup_preserve, &v);
 	t[1] = microseconds();
-	good &= !seal(&s);
+	good &= !seal(&s, 0);
 	t[2] = microseconds();
 	good &= !simple(KUP_IOC_ABORT, 0);
 	t[3] = microseconds();

@@ -24,7 +24,7 @@
  *              after boot; nobody else may use or free them there.
  *
  * The *stream* is a sequence of pages that are scattered in RAM and mapped contiguously by whoever reads it:
- * first the maps section (struct kup_mm_record[nr_mms], chunk tables, payloads: see map.h), then, from
+ * first the maps section (struct kup_mm_record[nr_mms], chunk tables, payloads, maybe sums: see map.h), then, from
  * store_off (page aligned), the store: opaque bytes that userspace wrote.
  */
 #ifndef KUP_HANDOVER_H
@@ -33,7 +33,7 @@
 #include <linux/types.h>
 
 #define KUP_HANDOVER_MAGIC	0x5050502d50554b01ULL	/* "\1KUP-PPP" */
-#define KUP_HANDOVER_VERSION	4
+#define KUP_HANDOVER_VERSION	5
 
 #define KUP_AREA_SIZE		(4ULL << 20)
 #define KUP_AREA_ALIGN		(2ULL << 20)
@@ -81,6 +81,8 @@ enum kup_jumper {
 	KUP_JUMPER_NOBODY,	/* there is nothing to go back for */
 };
 
+#define KUP_HANDOVER_SUMS	1u	/* the maps section ends with a sum of the frames of each chunk */
+
 struct kup_handover {
 	__u64 magic;
 	__u32 version;
@@ -100,7 +102,7 @@ struct kup_handover {
 	__u64 store_off;		/* stream offset, page aligned */
 	__u64 store_size;		/* bytes */
 	__u32 nr_mms;
-	__u32 flags;			/* none defined: 0 */
+	__u32 flags;			/* KUP_HANDOVER_* */
 	__u64 nr_frames;		/* preserved pages of all mms */
 	__u64 nr_again;			/* of these, how many have a frame that one before them has: so many frames less */
 

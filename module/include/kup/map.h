@@ -4,6 +4,8 @@
  *
  *   struct kup_mm_record[nr_mms] at offset 0
  *   then, anywhere after them, 8-byte aligned: chunk tables and payloads
+ *   with KUP_HANDOVER_SUMS, at the end: __u64 for each chunk, in the order of the records and their tables: kup_sum() of the chunk's
+ *   frames in the order of their addresses
  *
  * A chunk is the KUP_CHUNK_SIZE aligned range that one page table maps. Its record takes 16 bytes, its payload none
  * for a huge page, 8 bytes for each run of contiguous frames, or 72 bytes and at most 4 bytes (mostly 3) a page for scattered ones.
@@ -135,6 +137,9 @@ struct kup_walk {
  */
 void kup_walk_begin(struct kup_walk *w, const struct kup_chunk *c, const void *maps);
 
+/* The same for a payload that stands by itself. */
+void kup_walk_payload(struct kup_walk *w, const struct kup_chunk *c, const void *payload);
+
 /**
  * kup_walk_next - the next run of consecutive frames
  * @w: the walk
@@ -157,6 +162,13 @@ int kup_walk_next(struct kup_walk *w, struct kup_run *run);
  * Return: 0 or -EINVAL.
  */
 int kup_maps_check(const void *maps, __u64 size, __u32 nr_mms, __u64 nr_frames);
+
+/**
+ * kup_maps_sums - the sums at the end of a section that kup_maps_check() has found well formed
+ *
+ * Return: the first one, or NULL if there is no room for one of each chunk.
+ */
+const __u64 *kup_maps_sums(const void *maps, __u64 size, __u32 nr_mms);
 
 /**
  * kup_chunk_find - the chunk that holds @addr, by binary search

@@ -12,7 +12,7 @@
  *   PREPARED   SCAN, write(), NETLOCK, PRESERVE -> PRESERVED        ABORT -> IDLE
  *   PRESERVED  PRESERVE (more), write(), NETLOCK, SEAL -> SEALED    ABORT -> IDLE (all pages back in place)
  *   SEALED     reboot(LINUX_REBOOT_CMD_KEXEC) leaves this kernel    ABORT -> IDLE
- *   ADOPTED    read(), NETLOCK, ATTACH, COMMIT -> DRAINING          ABORT -> IDLE (unclaimed frames are zeroed and freed)
+ *   ADOPTED    read(), NETLOCK, VERIFY, ATTACH, COMMIT -> DRAINING  ABORT -> IDLE (unclaimed frames are zeroed and freed)
  *   DRAINING   DRAIN, read(); -> IDLE by itself when no frame is unbound
  *   SCAN and STATUS are allowed in every state; FALLBACK in PREPARED and ADOPTED, each of its operations in one of them.
  *
@@ -21,7 +21,8 @@
  *   EBUSY       wrong state for this call, or (PRESERVE) a page that can't be taken: see why
  *   ESRCH       no such process               ENODEV   this kernel lacks something the module needs: see why
  *   ENOMEM      no memory                     ENOSPC   handover too large, no place for the window, too little left for the new kernel
- *   EBADMSG     (ADOPT) handover damaged      ENOENT   (ADOPT) no handover there; (ATTACH) no such process in it
+ *   EBADMSG     (ADOPT) handover damaged, (VERIFY) memory changed
+ *   ENODATA     (VERIFY) no sums were sealed  ENOENT   (ADOPT) no handover there; (ATTACH) no such process in it
  *   ESTALE      (ADOPT) handover was adopted before
  *   EADDRNOTAVAIL (ATTACH) a preserved address has no fitting VMA: see why
  *   EINTR       a signal arrived; nothing was changed
@@ -118,6 +119,7 @@ struct kup_preserve {
 
 /**
  * struct kup_seal - write the handover: extents, maps, checksums. After it only the jump or ABORT
+ * @flags: KUP_SEAL_SUMS: with sums of the memory itself, for VERIFY. Takes time
  *
  * All threads must be frozen or ptrace-stopped, as for PRESERVE. -EBUSY also if a process ran in between and changed its mappings:
  * what was dumped is no longer true. Refused, the state stays PRESERVED.
@@ -127,7 +129,7 @@ struct kup_preserve {
  */
 struct kup_seal {
 	__u32 size;
-	__u32 flags;		/* 0 */
+	__u32 flags;
 	__u64 min_free;
 	__u64 frames;
 	__u64 reserved_pages;
@@ -136,6 +138,7 @@ struct kup_seal {
 	__u32 block_order;
 	char  why[KUP_WHY_LEN];
 };
+#define KUP_SEAL_SUMS		1u
 
 /**
  * struct kup_adopt - take over what the old kernel left at @area (from the kernel's command line, kup_ppp.area=)
@@ -165,6 +168,20 @@ struct kup_adopt {
 	char  why[KUP_WHY_LEN];
 };
 #define KUP_ADOPT_NETLOCK	1u	/* as NETLOCK on, before anything else */
+
+/**
+ * struct kup_verify - is the memory of all processes what it was when it was sealed?
+ *
+ * Before the first ATTACH: later it may have been written to (-EBUSY).
+ * @pages: out, pages compared (a page of several owners once for each)
+ * @why: names process and addresses of the first difference
+ */
+struct kup_verify {
+	__u32 size;
+	__u32 flags;		/* 0 */
+	__u64 pages;
+	char  why[KUP_WHY_LEN];
+};
 
 /**
  * struct kup_attach - give a restored, still stopped process its frames back, to be bound as it touches them
@@ -291,5 +308,6 @@ struct kup_status {
 #define KUP_IOC_DRAIN	 _IOWR(KUP_IOC_MAGIC, 0x89, struct kup_simple)
 #define KUP_IOC_NETLOCK	 _IOWR(KUP_IOC_MAGIC, 0x8a, struct kup_simple)
 #define KUP_IOC_FALLBACK _IOWR(KUP_IOC_MAGIC, 0x8b, struct kup_fallback)
+#define KUP_IOC_VERIFY	 _IOWR(KUP_IOC_MAGIC, 0x8c, struct kup_verify)
 
 #endif
