@@ -4,7 +4,7 @@
  *
  *   1. ADOPT the handover that the command line names, with the network closed. `--adopt` ends here: early in the boot,
  *      before anything opens the network
- *   2. plan and images come out of the module's store
+ *   2. plan and images come out of the module's store; with `verify`, the memory is compared with its sums
  *   3. one CRIU for each tree restores it; when all have (`post-restore`): each process is put into its cgroup and ATTACHed to its
  *      memory. When all threads stand at their last instruction before user space (`pre-resume`): the network opens
  *   4. COMMIT: the applications run for good
@@ -13,6 +13,9 @@
  * With a fallback armed, each step tells the module that there is progress; END comes when all threads stand at their last instruction;
  * and what fails before is a reason to go back to the old kernel, which restores them once more. With health commands and a fallback
  * the threads go on first, on copies of their memory, with the network closed; END, and the network, come when all commands say yes.
+ *
+ * Memory that is not as it was sealed is nothing to go back for: the old kernel would find it so, too. Nothing is restored then, until
+ * somebody says `--no-verify`.
  *
  * Unhappy paths: before an ATTACH nothing of the handover is used up, and restore may be tried again. A tree that fails
  * after it is lost; the others go on. From 4 on it may be tried again as well: it goes on there.
@@ -55,6 +58,7 @@ struct restoring {
 	struct json_object *plan;
 	struct kup_adopt adopted;
 	struct kup_steps steps;
+	enum { VERIFY_AS_PLANNED, VERIFY_NEVER, VERIFY_ALWAYS } verify;
 	bool attached;			/* from now on some of the handover is used up */
 	bool health;			/* is asked for before END */
 	uint64_t resume_tsc;
@@ -146,6 +150,29 @@ static int read_store(struct restoring *r, struct kup_err *err)
 		return ret;
 	r->plan = kup_plan_read(KUP_IMAGES_DIR "/" KUP_PLAN_FILE, err);
 	return r->plan ? kup_step_end(&r->steps, err) : -EBADMSG;
+}
+
+static int verify(struct restoring *r, struct kup_err *err)
+{
+	struct kup_verify v;
+	int ret;
+
+	if (r->verify == VERIFY_NEVER || (r->verify == VERIFY_AS_PLANNED && !kup_json_int(r->plan, "verify")))
+		return 0;
+	ret = step(r, "verify", err);
+	if (ret)
+		return ret;
+	ret = kup_device_verify(r->dev, &v, err);
+	if (ret == -EBADMSG) {
+		kup_device_fallback(r->dev, KUP_FALLBACK_DROP, NULL, NULL);
+		kup_err_next(err, "`kup-ppp restore --no-verify` takes the memory as it is; `kup-ppp abort --yes` gives it up");
+	}
+	if (ret == -ENODATA)
+		kup_err_next(err, "`kup-ppp restore` goes on without; next time say `kup-ppp switch --verify`");
+	if (ret)
+		return ret;
+	json_object_object_add(r->plan, "verified_pages", json_object_new_uint64(v.pages));
+	return kup_step_end(&r->steps, err);
 }
 
 /* Numbers that belong to a task: of it, its threads, its group, its session. */
@@ -435,6 +462,8 @@ static int restore(struct restoring *r, const struct kup_conf *conf, bool hold, 
 	keep_pids_free(r->plan);
 	ret = kup_plan_each_task(r->plan, pid_is_free, err);
 	if (!ret)
+		ret = verify(r, err);
+	if (!ret)
 		ret = kup_files_put(json_object_object_get(r->plan, "files"), KUP_IMAGES_DIR, err);
 	if (!ret)
 		ret = kup_criu_find(conf->criu, &criu, err);
@@ -486,6 +515,8 @@ int cmd_restore(const struct kup_opts *opts, int argc, char **argv, struct kup_e
 		{ "adopt", no_argument, NULL, 'a' },
 		{ "hold-drain", no_argument, NULL, 'h' },
 		{ "no-fallback", no_argument, NULL, 'n' },
+		{ "verify", no_argument, NULL, 'v' },
+		{ "no-verify", no_argument, NULL, 'N' },
 		{ "criu", required_argument, NULL, 'c' },
 		{ 0 }
 	};
@@ -506,6 +537,10 @@ int cmd_restore(const struct kup_opts *opts, int argc, char **argv, struct kup_e
 			hold = true;
 		else if (c == 'n')
 			fall = false;
+		else if (c == 'v')
+			r.verify = VERIFY_ALWAYS;
+		else if (c == 'N')
+			r.verify = VERIFY_NEVER;
 		else if (kup_conf_option(&conf, c, optarg))
 			ret = KUP_EXIT_USAGE;
 	}

@@ -215,6 +215,7 @@ static int store(struct switching *s, struct kup_err *err)
 	json_object_object_add(s->plan, "faulted_back", json_object_new_uint64(st.faulted_back));
 	json_object_object_add(s->plan, "shown_pages", json_object_new_uint64(st.shown_pages));
 	json_object_object_add(s->plan, "evacuated_pages", json_object_new_uint64(st.evacuated_pages));
+	json_object_object_add(s->plan, "verify", json_object_new_boolean(s->conf->verify));
 	json_object_object_add(s->plan, "tsc_khz", json_object_new_uint64(kup_tsc_khz()));
 	ret = kup_step_begin(&s->steps, "seal", err);	/* ended by the new side, with the time in the handover */
 	if (ret)
@@ -229,7 +230,7 @@ static int seal(struct switching *s, struct kup_seal *sealed, struct kup_err *er
 	struct signalfd_siginfo si;
 	int ret;
 
-	ret = kup_device_seal(s->dev, 0, sealed, err);
+	ret = kup_device_seal(s->dev, s->conf->verify, sealed, err);
 	if (!ret)
 		ret = kup_step_end(&s->steps, err);
 	if (!ret && s->stop_after == STAGE_SEAL) {

@@ -85,6 +85,8 @@ int kup_conf_set(struct kup_conf *conf, const char *key, const char *value)
 		return add(&conf->health, &conf->nr_health, value);
 	if (!strcmp(key, "health-seconds"))
 		return seconds(&conf->health_seconds, value);
+	if (!strcmp(key, "verify"))
+		return on_or_off(&conf->verify, value);
 	if (!strcmp(key, "on-alarm"))
 		return replace(&conf->on_alarm, value);
 	if (!strcmp(key, "policy"))
@@ -109,6 +111,8 @@ int kup_conf_option(struct kup_conf *conf, int option, const char *value)
 		return kup_conf_set(conf, "fallback", "on");
 	case 'H':
 		return kup_conf_set(conf, "health", value);
+	case 'V':
+		return kup_conf_set(conf, "verify", "on");
 	case 'p':
 		return kup_conf_set(conf, "profile-off", value);
 	default:
@@ -154,7 +158,7 @@ static int read_one(const char *path, struct kup_conf *conf, struct kup_err *err
 		if (ret == -EINVAL) {
 			kup_err_set(err, ret, "%s:%d: unknown key `%s`", path, nr, kup_trim(line));
 			kup_err_next(err, "known: target, kernel, initrd, append, criu, profile-off, policy, on-alarm, fallback, fallback-kernel, "
-				      "fallback-initrd, fallback-seconds, fallback-boot-seconds, health, health-seconds");
+				      "fallback-initrd, fallback-seconds, fallback-boot-seconds, health, health-seconds, verify");
 		} else if (ret == -ERANGE) {
 			kup_err_set(err, ret, "%s:%d: %s is not for `%s`", path, nr, kup_trim(eq + 1), kup_trim(line));
 			kup_err_next(err, "`on` or `off`; seconds are from 1 to 3600");

@@ -30,6 +30,7 @@ struct kup_conf {
 	char **health;		/* commands, in their order */
 	size_t nr_health;
 	unsigned int health_seconds;	/* for all of them; 0: the default */
+	bool verify;		/* sum up the memory itself before the jump, and compare behind it */
 	char *profile_off;	/* items of the boot profile not to use, joined by blanks */
 };
 
@@ -50,6 +51,7 @@ void kup_conf_free(struct kup_conf *conf);
 	{ "profile-off", required_argument, NULL, 'p' },		\
 	{ "criu", required_argument, NULL, 'c' },			\
 	{ "fallback", no_argument, NULL, 'F' },				\
+	{ "verify", no_argument, NULL, 'V' },				\
 	{ "health", required_argument, NULL, 'H' }
 
 /**

@@ -80,9 +80,9 @@ int kup_device_preserve(int dev, pid_t pid, struct kup_preserve *p, struct kup_e
 	return call(dev, KUP_IOC_PRESERVE, p, p->why, what, err);
 }
 
-int kup_device_seal(int dev, uint64_t min_free, struct kup_seal *s, struct kup_err *err)
+int kup_device_seal(int dev, bool sums, struct kup_seal *s, struct kup_err *err)
 {
-	*s = (struct kup_seal){ .size = sizeof(*s), .min_free = min_free };
+	*s = (struct kup_seal){ .size = sizeof(*s), .flags = sums ? KUP_SEAL_SUMS : 0 };
 	return call(dev, KUP_IOC_SEAL, s, s->why, "sealing the handover", err);
 }
 
@@ -109,6 +109,12 @@ int kup_device_adopt(int dev, uint64_t area, struct kup_adopt *a, struct kup_err
 	if (ret == -ENOENT || ret == -EBADMSG || ret == -ESTALE)
 		kup_err_next(err, "the applications' memory is lost: start them afresh; `kup-ppp status` and the kernel log keep the reason");
 	return ret;
+}
+
+int kup_device_verify(int dev, struct kup_verify *v, struct kup_err *err)
+{
+	*v = (struct kup_verify){ .size = sizeof(*v) };
+	return call(dev, KUP_IOC_VERIFY, v, v->why, "comparing the memory with its sums", err);
 }
 
 int kup_device_attach(int dev, pid_t pid, pid_t old_pid, struct kup_attach *a, struct kup_err *err)

@@ -14,7 +14,7 @@
 #include "kup.h"
 #include "util.h"
 
-#define CONF_USAGE "[--kernel VMLINUZ] [--initrd FILE] [--append ARGS] [--profile-off ITEM] [--criu PROGRAM] [--fallback] [--health COMMAND]"
+#define CONF_USAGE "[--kernel VMLINUZ] [--initrd FILE] [--append ARGS] [--profile-off ITEM] [--criu PROGRAM] [--fallback] [--health COMMAND] [--verify]"
 
 static const struct verb {
 	const char *name;
@@ -25,7 +25,7 @@ static const struct verb {
 	{ "check", cmd_check, CONF_USAGE " [TARGET...]", "show what would be kept, carried or refused; touches nothing" },
 	{ "prepare", cmd_prepare, CONF_USAGE " [--explain]", "load the new kernel, and do all that can be done before the freeze" },
 	{ "switch", cmd_switch, CONF_USAGE " [--stop-after=preserve|dump|seal] [TARGET...]", "keep TARGETs and go to the new kernel" },
-	{ "restore", cmd_restore, "[--adopt] [--hold-drain] [--no-fallback]", "in the new kernel: take over what was kept, and let it run" },
+	{ "restore", cmd_restore, "[--adopt] [--hold-drain] [--no-fallback] [--verify|--no-verify]", "in the new kernel: take over what was kept, and let it run" },
 	{ "fallback", cmd_fallback, "[WHY]", "in the new kernel, before the applications run for good: back to the old one, and them" },
 	{ "status", cmd_status, "", "show where things stand" },
 	{ "drain", cmd_drain, "[wait|hold|run]", "wait until all kept memory is bound (default), or hold the drainer back (debug)" },

@@ -146,7 +146,7 @@ struct json_object *kup_plan_read(const char *path, struct kup_err *err)
 		json_object_put(plan);
 		return NULL;
 	}
-	fits = fits && has(plan, "health", json_type_array) && has(plan, "health_seconds", json_type_int);
+	fits = fits && has(plan, "verify", json_type_boolean) && has(plan, "health", json_type_array) && has(plan, "health_seconds", json_type_int);
 	if (fits) {
 		trees = json_object_object_get(plan, "trees");
 		for (i = 0; i < json_object_array_length(trees) && fits; i++)

@@ -81,6 +81,7 @@ struct json_object *kup_report_new(struct json_object *plan, const struct kup_ad
 	for (i = 0; i < KUP_ARRAY_SIZE(from_plan); i++)
 		copy_int(r, plan, from_plan[i]);
 	copy_int(r, plan, "tsc_khz");
+	copy_int(r, plan, "verified_pages");
 	for (i = 0; i < all.nr; i++) {
 		struct json_object *o = json_object_new_object();
 

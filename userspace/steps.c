@@ -23,6 +23,7 @@ const struct kup_step_info kup_step_list[] = {
 	{ "seal", "switch", "the handover is written and summed up; then comes the jump", false },
 	{ "adopt", "restore", "take the memory over", false },
 	{ "unpack", "restore", "images and plan come out of the module", false },
+	{ "verify", "restore", "with --verify: compare the memory with its sums", false },
 	{ "restore", "restore", "CRIU makes the processes", true },
 	{ "attach", "restore", "each process gets its memory", false },
 	{ "resume", "restore", "CRIU lets the processes go", true },

@@ -62,9 +62,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	r = (void *)maps;
 	for (i = 0; i < nr && (i + 1) * sizeof(*r) <= size - 2; i++)
 		frames += frames_of(&r[i], maps, size - 2, data[1] & 1);
-	if (!kup_maps_check(maps, size - 2, nr, frames))
-		for (i = 0; i < nr; i++)
+	if (!kup_maps_check(maps, size - 2, nr, frames)) {
+		const uint64_t *sum = kup_maps_sums(maps, size - 2, nr), *end = (void *)(maps + size - 2);
+
+		for (i = 0; i < nr; i++) {
 			accepted(&r[i], maps, size - 2);
+			if (sum)
+				sum += r[i].nr_chunks;
+		}
+		MUST(!sum || sum == end);
+	}
 	free(maps);
 	return 0;
 }

@@ -321,6 +321,25 @@ static void sections(void)
 	BAD(s.run.nr = 6);
 }
 
+static void sums(void)
+{
+	struct {
+		struct section s;
+		uint64_t sum[3];
+	} with = { .s = section() };
+	uint64_t size = sizeof(with), least = 2 * sizeof(struct kup_mm_record) + sizeof(with.sum);
+
+	/* Three chunks, so three of the last words. */
+	CHECK(kup_maps_sums(&with, size, 2) == with.sum);
+	CHECK(kup_maps_sums(&with, least, 2) == (void *)((char *)&with + least - sizeof(with.sum)));
+	CHECK(!kup_maps_sums(&with, least - 8, 2));
+	CHECK(!kup_maps_sums(&with, size - 4, 2));
+	CHECK(!kup_maps_sums(&with, 8, 2));
+	with.s.mm[0].nr_chunks = ~0u;
+	CHECK(!kup_maps_sums(&with, size, 2));
+	CHECK(kup_maps_sums(&with, size, 0) == (void *)((char *)&with + size));
+}
+
 static void damage(void)
 {
 	struct section good = section(), s;
@@ -363,6 +382,7 @@ static const struct ktap_test tests[] = {
 	{ "what cannot be encoded is refused", refused_to_encode },
 	{ "malformed chunks are refused", refused_to_decode },
 	{ "sections are checked", sections },
+	{ "sums are at the end of a section that has room for them", sums },
 	{ "damage is never followed out of bounds", damage },
 	{ "chunks are found by address", find },
 };
