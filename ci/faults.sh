@@ -41,6 +41,7 @@ live()
 		esac
 	done
 	[[ $scenario != */fallback && $scenario != */health ]] || args+=(--fallback)
+	[[ $name != new-* ]] || args+=(--switch-args --verify)
 	"$top/ci/scenario" --scenario "$scenario" --from "$from" --to "$(printf "$to%.0s," "$@" | sed 's/,$//')" --size 16 --limit 1800 --quiet \
 		--json "$tmp/$name.json" "${args[@]}" >/dev/null 2>"$tmp/$name.log" || { sed 's/^/# /' "$tmp/$name.log" >&2; touch "$tmp/failed"; }
 }
