@@ -430,6 +430,7 @@ void kup_release_handover(void)
 	const u32 *dir = (const void *)h + h->directory_off;
 	const struct kup_piece *piece = (const void *)h + h->pieces_off;
 	u64 i, off, self = h->self, scratch = h->scratch_off, scratch_end = scratch + h->scratch_size;
+	u64 stays = h->nr_pieces ? KUP_FRAME_SIZE : 0;
 
 	lockdep_assert_held(&kup.lock);
 	kup_store_publish(NULL);
@@ -444,7 +445,7 @@ void kup_release_handover(void)
 	 * From behind, so that the header is there as long as something is left. With a fallback it stays for good: the stub reads in it, at
 	 * each tick, that there is nothing to do.
 	 */
-	for (i = KUP_AREA_SIZE; i > (h->nr_pieces ? KUP_FRAME_SIZE : 0); i -= KUP_FRAME_SIZE)
+	for (i = KUP_AREA_SIZE; i > stays; i -= KUP_FRAME_SIZE)
 		if (i <= scratch || i > scratch_end)
 			kup_free_frame(pfn_to_page(PHYS_PFN(self + i - KUP_FRAME_SIZE)));
 	kup_new.h = NULL;

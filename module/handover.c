@@ -22,17 +22,35 @@ static int aligned(__u64 v, __u64 to)
 	return !(v & (to - 1));
 }
 
+/* The addition makes leading zeros count; all three steps can be undone, so none loses a difference. */
+static inline __u64 sum_word(__u64 s, __u64 word)
+{
+	s = ((s ^ word) + 0x9e3779b97f4a7c15ULL) * 0xd6e8feb86659fd93ULL;
+	return s ^ s >> 32;
+}
+
 __u64 kup_sum(const void *data, __u64 len, __u64 seed)
 {
 	const __u64 *w = data;
 	__u64 s = seed;
 
-	/* The addition makes leading zeros count; all three steps can be undone, so none loses a difference. */
-	for (; len >= sizeof(*w); len -= sizeof(*w)) {
-		s = ((s ^ *w++) + 0x9e3779b97f4a7c15ULL) * 0xd6e8feb86659fd93ULL;
-		s ^= s >> 32;
-	}
+	for (; len >= sizeof(*w); len -= sizeof(*w))
+		s = sum_word(s, *w++);
 	return s;
+}
+
+__u64 kup_frame_sum(const void *data, __u64 seed)
+{
+	const __u64 *w = data, *end = w + KUP_FRAME_SIZE / sizeof(*w);
+	__u64 a = seed, b = 1, c = 2, d = 3;
+
+	for (; w < end; w += 4) {
+		a = sum_word(a, w[0]);
+		b = sum_word(b, w[1]);
+		c = sum_word(c, w[2]);
+		d = sum_word(d, w[3]);
+	}
+	return sum_word(sum_word(sum_word(a, b), c), d);
 }
 
 /* [off, off + size) is page aligned at its start, behind the header's page and within the area. */

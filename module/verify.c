@@ -16,10 +16,11 @@ static u64 sum_of(struct kup_walk *walk)
 {
 	struct kup_run run;
 	u64 sum = 0;
+	u32 i;
 
-	/* Frames that follow each other do so in the direct map. */
 	while (kup_walk_next(walk, &run))
-		sum = kup_sum(__va(PFN_PHYS((u64)run.pfn)), run.nr * PAGE_SIZE, sum);
+		for (i = 0; i < run.nr; i++)
+			sum = kup_frame_sum(__va(PFN_PHYS((u64)run.pfn + i)), sum);
 	return sum;
 }
 

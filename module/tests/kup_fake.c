@@ -131,7 +131,7 @@ static u64 sum_of(const u32 *pfns)
 
 	for (i = 0; i < KUP_CHUNK_PAGES; i++)
 		if (pfns[i])
-			sum = kup_sum(pfn_to_kaddr(pfns[i]), PAGE_SIZE, sum);
+			sum = kup_frame_sum(pfn_to_kaddr(pfns[i]), sum);
 	return sum;
 }
 

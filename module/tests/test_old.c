@@ -608,7 +608,7 @@ static void check_handover(const struct kup_prepare *p, const struct kup_seal *s
 			if (pfn[j] != KUP_PFN_NONE) {
 				check_frame(&t, e, h->nr_extents, c[i].addr + j * PAGE, pfn[j], seed);
 				read_phys(pfn[j] * PAGE, page, sizeof(page));
-				sum = kup_sum(page, sizeof(page), sum);
+				sum = kup_frame_sum(page, sum);
 			}
 		bad += !sums || sums[i] != sum;
 	}

@@ -229,6 +229,32 @@ static void test_sum(void)
 	CHECK(kup_sum(w, sizeof(w), 0) != sum);
 }
 
+static void test_frame_sum(void)
+{
+	uint64_t w[KUP_FRAME_SIZE / 8] = {}, sum;
+
+	for (size_t i = 0; i < KUP_FRAME_SIZE / 8; i++)
+		w[i] = i * 0x9e3779b97f4a7c15ULL >> 40;
+	sum = kup_frame_sum(w, 0);
+	CHECK(kup_frame_sum(w, 0) == sum && kup_frame_sum(w, 1) != sum && kup_frame_sum(w, 1ULL << 63) != sum);
+	for (size_t bit = 0; bit < 8 * sizeof(w); bit++) {
+		w[bit / 64] ^= 1ULL << bit % 64;
+		CHECK_FOR(kup_frame_sum(w, 0) != sum, "bit %zu", bit);
+		w[bit / 64] ^= 1ULL << bit % 64;
+	}
+	/* Any word changes places with any of the next nine. */
+	for (size_t i = 0; i < KUP_FRAME_SIZE / 8; i++)
+		for (size_t k = i + 1; k < i + 10 && k < KUP_FRAME_SIZE / 8; k++) {
+			uint64_t a = w[i], b = w[k];
+
+			w[i] = b;
+			w[k] = a;
+			CHECK_FOR(kup_frame_sum(w, 0) != sum || a == b, "words %zu and %zu", i, k);
+			w[i] = a;
+			w[k] = b;
+		}
+}
+
 static void test_extents(void)
 {
 	static const struct {
@@ -278,6 +304,7 @@ static const struct ktap_test tests[] = {
 	{ "a header in the wrong place is refused", test_place },
 	{ "the largest and the smallest handover are accepted", test_limits },
 	{ "the checksum sees every bit and every order", test_sum },
+	{ "that of a frame, too", test_frame_sum },
 	{ "extents: sorted, disjoint, apart, aligned, not empty", test_extents },
 	{ "every state has its own name", test_names },
 };

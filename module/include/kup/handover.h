@@ -194,6 +194,13 @@ static_assert(sizeof(struct kup_stub_params) == 128, "stub parameters layout");
 __u64 kup_sum(const void *data, __u64 len, __u64 seed);
 
 /**
+ * kup_frame_sum - checksum of the KUP_FRAME_SIZE bytes at @data
+ *
+ * As kup_sum(), but another sum: it has four strands, since a CPU can follow that many at once.
+ */
+__u64 kup_frame_sum(const void *data, __u64 seed);
+
+/**
  * kup_handover_check - is this header one to act on?
  * @h: the header
  * @area: the physical address at which it was found

@@ -4,8 +4,8 @@
  *
  *   struct kup_mm_record[nr_mms] at offset 0
  *   then, anywhere after them, 8-byte aligned: chunk tables and payloads
- *   with KUP_HANDOVER_SUMS, at the end: __u64 for each chunk, in the order of the records and their tables: kup_sum() of the chunk's
- *   frames in the order of their addresses
+ *   with KUP_HANDOVER_SUMS, at the end: __u64 for each chunk, in the order of the records and their tables: kup_frame_sum() of the
+ *   chunk's frames, each seeded with that of the one before it
  *
  * A chunk is the KUP_CHUNK_SIZE aligned range that one page table maps. Its record takes 16 bytes, its payload none
  * for a huge page, 8 bytes for each run of contiguous frames, or 72 bytes and at most 4 bytes (mostly 3) a page for scattered ones.
