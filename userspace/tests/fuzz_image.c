@@ -13,9 +13,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void try(const uint8_t *data, size_t size)
+static void try(const uint8_t *data, size_t size, bool fall)
 {
-	static const struct kup_patch patch = { 0x40000000, 1, 0x8000000, 0x8000000 };
+	const struct kup_patch patch = { 0x40000000, 1, 0x8000000, 0x8000000, fall };
 	static int null = -1;
 	struct kup_image *img;
 	struct kup_err err;
@@ -41,11 +41,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	k = *data++ % (SYNTH_NR_LAYOUTS + 1);
 	size--;
 	if (k == SYNTH_NR_LAYOUTS) {
-		try(data, size);
+		try(data, size, true);
 		return 0;
 	}
 	if (!kernels[k]) {
-		struct synth s = { .layout = k };
+		struct synth s = { .layout = k, .fillers = 520, .panic = k % 2 ? "panic" : "vpanic" };
 
 		kernels[k] = synth_build(&s, &sizes[k]);
 		tables[k] = s.names_off;
@@ -60,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		at = data[0] & 1 ? at % 300 : data[0] & 2 ? tables[k] - 64 + at % 30000 : data[0] & 4 ? sizes[k] - 1 - at % 2000 : at;
 		copy[at % sizes[k]] = data[4];
 	}
-	try(copy, sizes[k]);
+	try(copy, sizes[k], k % 3);
 	free(copy);
 	return 0;
 }
