@@ -389,7 +389,7 @@ int kup_adopt(struct kup_adopt *a)
 
 	lockdep_assert_held(&kup.lock);
 	if (a->flags & KUP_ADOPT_NETLOCK)
-		err = kup_netlock(true);
+		err = kup_netlock(KUP_NETLOCK_ALL);
 	if (err) {
 		kup_say(a->why, "cannot lock the network: error %d", err);
 		return err;
@@ -402,7 +402,7 @@ int kup_adopt(struct kup_adopt *a)
 		strscpy(kup.refused, *a->why ? a->why : "no memory", sizeof(kup.refused));
 		pr_warn("not adopted: %s\n", kup.refused);
 		if (a->flags & KUP_ADOPT_NETLOCK)
-			kup_netlock(false);
+			kup_netlock(KUP_NETLOCK_OFF);
 		return err;
 	}
 	h = kup_new.h;

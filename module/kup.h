@@ -112,6 +112,6 @@ ssize_t kup_store_read(char __user *buf, size_t len, loff_t *pos);
 u64 kup_chunk_sum(const struct kup_chunk *c, const void *payload);
 
 /* netlock.c */
-int kup_netlock(bool on);
+int kup_netlock(enum kup_netlock_mode mode);
 
 #endif

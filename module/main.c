@@ -106,7 +106,7 @@ static int do_abort(union argument *arg)
 	else
 		kup_old_abort();
 	if (!err)
-		kup_netlock(false);
+		kup_netlock(KUP_NETLOCK_OFF);
 	return err;
 }
 
@@ -130,7 +130,7 @@ static int do_commit(union argument *arg)
 	int err = kup_commit(arg->simple.why);
 
 	if (!err)
-		kup_netlock(false);
+		kup_netlock(KUP_NETLOCK_OFF);
 	return err;
 }
 
@@ -141,7 +141,7 @@ static int do_drain(union argument *arg)
 
 static int do_netlock(union argument *arg)
 {
-	if (arg->simple.arg > 1)
+	if (arg->simple.arg > KUP_NETLOCK_NEW)
 		return -EINVAL;
 	return kup_netlock(arg->simple.arg);
 }
@@ -321,7 +321,7 @@ static void __exit kup_exit(void)
 	misc_deregister(&device);
 	kup_old_exit();
 	mutex_lock(&kup.lock);
-	kup_netlock(false);
+	kup_netlock(KUP_NETLOCK_OFF);
 	mutex_unlock(&kup.lock);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The network lock: while on, TCP and UDP of one network namespace pass over loopback only.
+ * The network lock: while on, TCP and UDP of one network namespace pass over loopback only; or, before that, TCP that opens a
+ * connection from outside.
  *
  * Between the dump of a connection and the end of this kernel, and in the next kernel until the connection is restored, a
  * segment from the peer would be answered with a reset. Dropped, it is sent again. Loopback stays open (criu probes it),
@@ -14,6 +15,7 @@
 #include <linux/netdevice.h>
 #include <linux/nsproxy.h>
 #include <linux/sched.h>
+#include <linux/tcp.h>
 #include <linux/udp.h>
 #include <net/ipv6.h>
 #include <net/net_namespace.h>
@@ -21,6 +23,7 @@
 #include "kup.h"
 
 static struct net *locked_net;	/* holds a reference; under kup.lock */
+static bool only_new;		/* set under kup.lock */
 
 static bool is_dhcp_port(__be16 port)
 {
@@ -35,11 +38,22 @@ static bool is_dhcp_port(__be16 port)
 	}
 }
 
-static unsigned int verdict(const struct sk_buff *skb, int protocol, unsigned int offset, bool first_fragment)
+/* A fragment behind the first one opens nothing. */
+static bool opens(const struct sk_buff *skb, unsigned int offset)
+{
+	struct tcphdr buf;
+	const struct tcphdr *th = skb_header_pointer(skb, offset, sizeof(buf), &buf);
+
+	return th && th->syn && !th->ack;
+}
+
+static unsigned int verdict(const struct sk_buff *skb, int protocol, unsigned int offset, bool first_fragment, bool incoming)
 {
 	struct udphdr buf;
 	const struct udphdr *uh;
 
+	if (READ_ONCE(only_new))
+		return protocol == IPPROTO_TCP && incoming && first_fragment && opens(skb, offset) ? NF_DROP : NF_ACCEPT;
 	if (protocol == IPPROTO_TCP)
 		return NF_DROP;
 	if (protocol != IPPROTO_UDP && protocol != IPPROTO_UDPLITE)
@@ -61,7 +75,7 @@ static unsigned int filter4(void *priv, struct sk_buff *skb, const struct nf_hoo
 
 	if (over_loopback(state))
 		return NF_ACCEPT;
-	return verdict(skb, ip->protocol, skb_network_offset(skb) + ip->ihl * 4, !(ip->frag_off & htons(IP_OFFSET)));
+	return verdict(skb, ip->protocol, skb_network_offset(skb) + ip->ihl * 4, !(ip->frag_off & htons(IP_OFFSET)), !!state->in);
 }
 
 static unsigned int filter6(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
@@ -75,7 +89,7 @@ static unsigned int filter6(void *priv, struct sk_buff *skb, const struct nf_hoo
 	offset = ipv6_skip_exthdr(skb, skb_network_offset(skb) + sizeof(struct ipv6hdr), &protocol, &frag_off);
 	if (offset < 0)
 		return NF_ACCEPT;
-	return verdict(skb, protocol, offset, !(frag_off & htons(IP6_OFFSET)));
+	return verdict(skb, protocol, offset, !(frag_off & htons(IP6_OFFSET)), !!state->in);
 }
 
 static const struct nf_hook_ops hooks[] = {
@@ -85,34 +99,46 @@ static const struct nf_hook_ops hooks[] = {
 	{ .hook = filter6, .pf = NFPROTO_IPV6, .hooknum = NF_INET_LOCAL_OUT, .priority = NF_IP6_PRI_FIRST },
 };
 
+static void set_mode(enum kup_netlock_mode mode)
+{
+	WRITE_ONCE(only_new, mode == KUP_NETLOCK_NEW);
+	if (mode == KUP_NETLOCK_ALL)
+		kup.counters.flags |= KUP_STATUS_NETLOCK;
+	else
+		kup.counters.flags &= ~KUP_STATUS_NETLOCK;
+}
+
 /**
  * kup_netlock - turn the network lock on, in the caller's network namespace, or off
  *
- * Turning it on where it is on already is no error; in another namespace it is -EBUSY. Turning it off never fails.
+ * Turning it on where it is on already changes its mode; in another namespace it is -EBUSY. Turning it off never fails.
  */
-int kup_netlock(bool on)
+int kup_netlock(enum kup_netlock_mode mode)
 {
 	struct net *net = current->nsproxy ? current->nsproxy->net_ns : NULL;
 	int err;
 
 	lockdep_assert_held(&kup.lock);
-	if (!on) {
+	if (mode == KUP_NETLOCK_OFF) {
 		if (locked_net) {
 			nf_unregister_net_hooks(locked_net, hooks, ARRAY_SIZE(hooks));
 			put_net(locked_net);
 			locked_net = NULL;
 		}
-		kup.counters.flags &= ~KUP_STATUS_NETLOCK;
+		set_mode(mode);
 		return 0;
 	}
-	if (locked_net)
-		return locked_net == net ? 0 : -EBUSY;
+	if (locked_net && locked_net != net)
+		return -EBUSY;
 	if (!net)
 		return -ESRCH;
+	set_mode(mode);
+	if (locked_net)
+		return 0;
 	err = nf_register_net_hooks(net, hooks, ARRAY_SIZE(hooks));
 	if (err)
-		return err;
-	locked_net = get_net(net);
-	kup.counters.flags |= KUP_STATUS_NETLOCK;
-	return 0;
+		set_mode(KUP_NETLOCK_OFF);
+	else
+		locked_net = get_net(net);
+	return err;
 }

@@ -323,7 +323,7 @@ static int let_go(struct restoring *r, struct kup_err *err)
 	int ret = kup_device_fallback(r->dev, KUP_FALLBACK_END, NULL, err);
 
 	if (!ret)
-		ret = kup_device_netlock(r->dev, false, err);
+		ret = kup_device_netlock(r->dev, KUP_NETLOCK_OFF, err);
 	r->resume_tsc = kup_tsc();
 	remember(r);
 	return ret;

@@ -6,7 +6,8 @@
  *   2. prepare, unless that was done
  *   3. a cgroup for each tree, in which it can be frozen; the applications run until here
  *   4. one CRIU for each tree is started; when all have started up and before they touch a task (`pre-dump`):
- *      close the network, freeze all trees, PRESERVE all processes
+ *      keep new connections out, let the applications accept those that there are, freeze all trees, let the kernel send what is left
+ *      of those that were closed, close the network, PRESERVE all processes
  *   5. the CRIUs dump what they still see, and leave the tasks frozen
  *   6. plan and images go to the module's store
  *   7. SEAL, and the jump
@@ -31,6 +32,7 @@
 
 #include "carry.h"
 #include "cgroup.h"
+#include "connections.h"
 #include "files.h"
 #include "guard.h"
 #include "health.h"
@@ -124,9 +126,15 @@ static int at_pre_dump(void *ctx, const char *action, struct kup_err *err)
 	s->steps.show = false;	/* a console is slow */
 	ret = kup_step_begin(&s->steps, "freeze", err);
 	if (!ret)
-		ret = kup_device_netlock(s->dev, true, err);
+		ret = kup_device_netlock(s->dev, KUP_NETLOCK_NEW, err);
+	if (!ret)
+		ret = kup_connections_accepted(s->forest, err);
 	for (i = 0; i < s->forest->nr && !ret; i++)
 		ret = kup_freeze_stop(&s->freeze[i], FREEZE_TIMEOUT_MS, err);
+	if (!ret)
+		kup_connections_flushed();
+	if (!ret)
+		ret = kup_device_netlock(s->dev, KUP_NETLOCK_ALL, err);
 	if (!ret)
 		ret = read_again(s, err);
 	if (ret)

@@ -154,9 +154,9 @@ int kup_device_fallback(int dev, enum kup_fallback_op op, const char *why, struc
 	return call(dev, KUP_IOC_FALLBACK, &f, f.why, "fallback", err);
 }
 
-int kup_device_netlock(int dev, bool on, struct kup_err *err)
+int kup_device_netlock(int dev, enum kup_netlock_mode mode, struct kup_err *err)
 {
-	return simple(dev, KUP_IOC_NETLOCK, 0, on, on ? "closing the network" : "opening the network", err);
+	return simple(dev, KUP_IOC_NETLOCK, 0, mode, mode ? "closing the network" : "opening the network", err);
 }
 
 const char *kup_fallback_name(uint32_t fallback)

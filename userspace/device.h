@@ -31,7 +31,7 @@ int kup_device_commit(int dev, struct kup_err *err);
 int kup_device_drain(int dev, uint32_t flags, struct kup_err *err);
 int kup_device_keep(int dev, unsigned int seconds, unsigned int boot_seconds, struct kup_err *err);	/* what kexec has loaded, to fall back to */
 int kup_device_fallback(int dev, enum kup_fallback_op op, const char *why, struct kup_err *err);	/* all but KEEP */
-int kup_device_netlock(int dev, bool on, struct kup_err *err);
+int kup_device_netlock(int dev, enum kup_netlock_mode mode, struct kup_err *err);
 
 const char *kup_state_name(uint32_t state);
 const char *kup_fallback_name(uint32_t fallback);

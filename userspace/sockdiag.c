@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
@@ -12,6 +13,8 @@
 #include <unistd.h>
 
 #include "sockdiag.h"
+
+#define NEW_SYN_RECV 12		/* TCP_NEW_SYN_RECV of the kernel: as this it is asked for, and TCP_SYN_RECV is the answer */
 
 static int compare(const void *a, const void *b)
 {
@@ -59,6 +62,20 @@ static int each(int fd, int (*one)(const struct nlmsghdr *h, void *ctx), void *c
 	return 1;
 }
 
+/* Returns 0 at the end, or a negative errno. */
+static int dump(const void *req, size_t len, int (*one)(const struct nlmsghdr *h, void *ctx), void *ctx)
+{
+	int fd = ask(req, len), ret;
+
+	if (fd < 0)
+		return fd;
+	do {
+		ret = each(fd, one, ctx);
+	} while (ret > 0);
+	close(fd);
+	return ret;
+}
+
 struct list {
 	struct kup_unix_sock *socks;
 	size_t nr, room;
@@ -95,15 +112,8 @@ int kup_sockdiag_unix(struct kup_unix_sock **socks, size_t *nr)
 	const struct unix_diag_req req = { .sdiag_family = AF_UNIX, .udiag_states = ~0u,
 					 .udiag_show = UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN };
 	struct list l = { 0 };
-	int fd, ret;
+	int ret = dump(&req, sizeof(req), add_unix, &l);
 
-	fd = ask(&req, sizeof(req));
-	if (fd < 0)
-		return fd;
-	do {
-		ret = each(fd, add_unix, &l);
-	} while (ret > 0);
-	close(fd);
 	if (ret) {
 		free(l.socks);
 		return ret;
@@ -122,18 +132,49 @@ const struct kup_unix_sock *kup_unix_find(const struct kup_unix_sock *socks, siz
 	return nr ? bsearch(&key, socks, nr, sizeof(*socks), compare) : NULL;
 }
 
+static int add_connection(const struct nlmsghdr *h, void *ctx)
+{
+	const struct inet_diag_msg *m = NLMSG_DATA(h);
+	struct kup_connections *c = ctx;
+	struct kup_listener *more;
+
+	if (m->idiag_state == TCP_SYN_RECV) {
+		c->opening += !m->idiag_retrans;
+	} else if (m->idiag_state != TCP_LISTEN) {
+		c->closing += !m->idiag_inode && m->idiag_wqueue && !m->idiag_retrans;
+	} else if (m->idiag_rqueue) {
+		more = realloc(c->listeners, (c->nr + 1) * sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		c->listeners = more;
+		more[c->nr++] = (struct kup_listener){ .ino = m->idiag_inode, .waiting = m->idiag_rqueue, .port = ntohs(m->id.idiag_sport) };
+	}
+	return 0;
+}
+
+int kup_sockdiag_connections(struct kup_connections *c)
+{
+	struct inet_diag_req_v2 req = {
+		.sdiag_family = AF_INET,
+		.sdiag_protocol = IPPROTO_TCP,
+		.idiag_states = 1 << TCP_LISTEN | 1 << TCP_SYN_RECV | 1 << NEW_SYN_RECV | 1 << TCP_FIN_WAIT1 | 1 << TCP_LAST_ACK | 1 << TCP_CLOSING,
+	};
+	int ret;
+
+	*c = (struct kup_connections){ 0 };
+	ret = dump(&req, sizeof(req), add_connection, c);
+	req.sdiag_family = AF_INET6;
+	if (!ret)
+		ret = dump(&req, sizeof(req), add_connection, c);
+	if (ret)
+		free(c->listeners);
+	return ret;
+}
+
 bool kup_sockdiag_has(int family, int protocol)
 {
 	/* All requests start with family and protocol; the inet one is the longest. */
 	struct inet_diag_req_v2 req = { .sdiag_family = family, .sdiag_protocol = protocol, .idiag_states = 0 };
-	int fd, ret;
 
-	fd = ask(&req, sizeof(req));
-	if (fd < 0)
-		return false;
-	do {
-		ret = each(fd, NULL, NULL);
-	} while (ret > 0);
-	close(fd);
-	return ret == 0;
+	return dump(&req, sizeof(req), NULL, NULL) == 0;
 }

@@ -23,6 +23,27 @@ int kup_sockdiag_unix(struct kup_unix_sock **socks, size_t *nr);
 
 const struct kup_unix_sock *kup_unix_find(const struct kup_unix_sock *socks, size_t nr, uint32_t ino);
 
+/* A TCP socket for which connections wait that nobody has accepted yet. */
+struct kup_listener {
+	uint32_t ino;
+	uint32_t waiting;
+	uint16_t port;
+};
+
+struct kup_connections {
+	struct kup_listener *listeners;	/* to free() */
+	size_t nr;
+	unsigned int opening;	/* connections whose peer has not confirmed yet */
+	unsigned int closing;	/* that nobody has open any more, but whose peer has not confirmed all data and the end, and did not miss any so far */
+};
+
+/**
+ * kup_sockdiag_connections - the TCP connections of this net namespace that no task has
+ *
+ * Return: 0 or a negative errno.
+ */
+int kup_sockdiag_connections(struct kup_connections *c);
+
 /**
  * kup_sockdiag_has - does the kernel answer for this family? CRIU needs each of them
  * @family, @protocol: as in struct inet_diag_req_v2

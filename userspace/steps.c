@@ -16,7 +16,7 @@ const struct kup_step_info kup_step_list[] = {
 	{ "load", "switch", "load it by kexec", false },
 	{ "warm-criu", "switch", "let CRIU probe this kernel", false },
 	{ "start-criu", "switch", "start a CRIU for each tree", false },
-	{ "freeze", "switch", "close the network, stop all tasks", false },
+	{ "freeze", "switch", "let connections be accepted, stop all tasks, close the network", false },
 	{ "preserve", "switch", "take their memory out of their page tables", false },
 	{ "dump", "switch", "CRIU dumps what it still sees", true },
 	{ "store", "switch", "CRIU's images and the plan go to the module", false },

@@ -244,7 +244,7 @@ enum kup_fallback_state {
  * struct kup_simple - ABORT, COMMIT, NETLOCK, DRAIN
  *
  * COMMIT: the applications run for good. Frames that nobody attached are zeroed and freed; the drainer starts.
- * NETLOCK: @arg 1 drops all TCP and UDP except on loopback, in the caller's net namespace; 0 ends it. ABORT and COMMIT end it too.
+ * NETLOCK: @arg is an enum kup_netlock_mode, for the caller's net namespace, except on loopback. ABORT and COMMIT end it, too.
  * DRAIN: @flags KUP_DRAIN_HOLD stops the background drainer (a debug switch: faults still bind), KUP_DRAIN_RUN lets it go on,
  *	KUP_DRAIN_WAIT returns when all is bound (-EINTR on a signal). HOLD may be given in ADOPTED already.
  */
@@ -253,6 +253,11 @@ struct kup_simple {
 	__u32 flags;
 	__u64 arg;
 	char  why[KUP_WHY_LEN];
+};
+enum kup_netlock_mode {
+	KUP_NETLOCK_OFF,
+	KUP_NETLOCK_ALL,	/* all TCP and UDP is dropped */
+	KUP_NETLOCK_NEW,	/* what opens a TCP connection from outside is */
 };
 #define KUP_DRAIN_HOLD	1u
 #define KUP_DRAIN_RUN	2u
@@ -292,7 +297,7 @@ struct kup_status {
 	char  hook[16];		/* "none", "kprobe" or "ftrace" */
 	char  refused[KUP_WHY_LEN];	/* why the last ADOPT was refused; empty if it was not */
 };
-#define KUP_STATUS_NETLOCK	1u	/* the network lock is on */
+#define KUP_STATUS_NETLOCK	1u	/* the network lock is on, and not only for new connections */
 #define KUP_STATUS_HELD		2u	/* the drainer is held */
 
 #define KUP_IOC_MAGIC	'K'
