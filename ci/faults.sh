@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0
 # faults.sh [PATTERN...]: each fault that `kup-ppp faults` lists (or that matches a PATTERN of the shell) strikes a switch of memcached,
 # one after the other in the same guests' lives. Prints a table, writes build/faults.json; status 0: after each of them memcached
-# served on the same connections with every byte as it was.
+# served on the same connections with every byte as it was, or, if the machine lost its power, the next boot was clean.
 #
 #   in the switch     the old kernel goes on, and nobody helps
 #   in the restore    the new kernel goes on, with `kup-ppp restore` called again
 #   from `attach` to `resume`, when a tree that fails is lost: with --fallback, the old kernel goes on, and nobody helps
 #   in `health`       the same, in a scenario that has a health command
+#   power             the first kernel boots again, finds nothing of the last life, and switches: in these lives each other switch has no fault
 . "$(dirname "$0")/lib.sh"
 
 patterns=("$@")
@@ -31,19 +32,32 @@ is_lost() { [[ $1 == after:attach:* || $1 == before:resume:* ]]; }
 # live NAME SCENARIO FROM TO FAULT...: one life
 live()
 {
-	local name=$1 scenario=$2 from=$3 to=$4 args=() f
+	local name=$1 scenario=$2 from=$3 to=$4 tos='' args=() f
 	shift 4
 	for f in "$@"; do
 		args+=(--fault "$f")
+		tos+=,$to
 		case $scenario:$f in
+		*:power)
+			args+=(--fault '' --fall '')
+			tos+=,$to ;;
 		*/fallback:*:kill|*/health:*:kill) args+=(--fall "fault=no progress") ;;
 		*/fallback:*|*/health:*) args+=(--fall "fault=restore: ") ;;
 		esac
 	done
 	[[ $scenario != */fallback && $scenario != */health ]] || args+=(--fallback)
 	[[ $name != new-* ]] || args+=(--switch-args --verify)
-	"$top/ci/scenario" --scenario "$scenario" --from "$from" --to "$(printf "$to%.0s," "$@" | sed 's/,$//')" --size 16 --limit 1800 --quiet \
-		--json "$tmp/$name.json" "${args[@]}" >/dev/null 2>"$tmp/$name.log" || { sed 's/^/# /' "$tmp/$name.log" >&2; touch "$tmp/failed"; }
+	"$top/ci/scenario" --scenario "$scenario" --from "$from" --to "${tos#,}" --size 16 --limit 3600 --quiet --json "$tmp/$name.json" "${args[@]}" >/dev/null 2>"$tmp/$name.log" || { sed 's/^/# /' "$tmp/$name.log" >&2; touch "$tmp/failed"; }
+}
+
+# lives NAME SCENARIO FROM TO FAULT...: so many as are needed, those with power failures apart
+lives()
+{
+	local name=$1 where=("${@:2:3}") off=() rest=() f i
+	shift 4
+	for f in "$@"; do if [[ $f == *:power ]]; then off+=("$f"); else rest+=("$f"); fi; done
+	for ((i = 0; i < ${#rest[@]}; i += 40)); do live "$name-$i" "${where[@]}" "${rest[@]:i:40}"; done
+	for ((i = 0; i < ${#off[@]}; i += 20)); do live "$name-power-$i" "${where[@]}" "${off[@]:i:20}"; done
 }
 
 mapfile -t old < <(faults switch)
@@ -52,18 +66,20 @@ for f in $(faults restore); do
 	if [[ $f == *:health:* ]]; then health+=("$f"); elif is_lost "$f"; then lost+=("$f"); else new+=("$f"); fi
 done
 [ $((${#old[@]} + ${#new[@]} + ${#lost[@]} + ${#health[@]})) -gt 0 ] || die "no fault fits ${patterns[*]}: kup-ppp faults"
-for ((i = 0; i < ${#old[@]}; i += 40)); do live "old-$i" memcached 6.1 6.12 "${old[@]:i:40}"; done
-for ((i = 0; i < ${#new[@]}; i += 40)); do live "new-$i" memcached 6.12 6.12 "${new[@]:i:40}"; done
-for ((i = 0; i < ${#lost[@]}; i += 40)); do live "lost-$i" "$top/ci/tests/fallback" 6.12 6.1 "${lost[@]:i:40}"; done
-for ((i = 0; i < ${#health[@]}; i += 40)); do live "health-$i" "$top/ci/tests/health" 6.12 6.1 "${health[@]:i:40}"; done
+lives old memcached 6.1 6.12 "${old[@]}"
+lives new memcached 6.12 6.12 "${new[@]}"
+lives lost "$top/ci/tests/fallback" 6.12 6.1 "${lost[@]}"
+lives health "$top/ci/tests/health" 6.12 6.1 "${health[@]}"
 
 cat "$tmp"/*.json | jq -s '
 	[.[] | . as $life | .switches | to_entries[] | .value + {last: (.key == ($life.switches | length - 1)), life: $life.ok}] as $switches |
 	[$ARGS.positional[] | . as $fault | ([$switches[] | select(.fault == $fault)] | .[0]) as $s |
-	 {fault: $fault, result: (if $s and ($s.life or ($s.last | not)) and $s.gap_ms then "ok" else "failed" end),
-	  kernel: (if $s.blackout_ms? and ($s.report.fallback? | not) then $s.to else $s.from? end), exit: $s.exit?, gap_ms: $s.gap_ms?, said: ($s.said? // "" | split("\n") | map(select(test("kup-ppp: "))) | .[0])}] |
-	{faults: length, ok: map(select(.result == "ok")) | length, cells: .}' --args "${old[@]}" "${new[@]}" "${lost[@]}" "${health[@]}" >"$build/faults.json"
+	 {fault: $fault,
+	  result: (if ($s and ($s.life or ($s.last | not)) | not) then "failed" elif $s.boot? then "clean boot" elif $s.gap_ms? then "ok" else "failed" end),
+	  kernel: ($s.kernel? // if $s.blackout_ms? and ($s.report.fallback? | not) then $s.to else $s.from? end), exit: $s.exit?, gap_ms: $s.gap_ms?,
+	  said: ($s.boot? // $s.said? // "" | split("\n") | map(select($s.boot? or test("kup-ppp: "))) | .[0])}] |
+	{faults: length, ok: map(select(.result != "failed")) | length, cells: .}' --args "${old[@]}" "${new[@]}" "${lost[@]}" "${health[@]}" >"$build/faults.json"
 jq -r '.cells[] | [.fault, .result, .kernel // "-", .exit // "-", .gap_ms // "-", .said // ""] | @tsv' "$build/faults.json" |
-	awk -F'\t' '{ printf "%-26s %-7s %-30s %4s %9s  %.100s\n", $1, $2, $3, $4, $5, $6 }'
-jq -r '"\(.ok) of \(.faults) faults: the application served on, every byte as it was; build/faults.json"' "$build/faults.json"
+	awk -F'\t' '{ printf "%-26s %-10s %-30s %4s %9s  %.100s\n", $1, $2, $3, $4, $5, $6 }'
+jq -r '"\(.ok) of \(.faults) faults: the application served on, every byte as it was, or the next boot was clean; build/faults.json"' "$build/faults.json"
 json_holds "$build/faults.json" '.faults > 0 and .ok == .faults' && [ ! -e "$tmp/failed" ]

@@ -23,6 +23,7 @@ static const struct {
 	{ "oom", "the step ends with ENOMEM", false },
 	{ "kill", "kup-ppp is killed by signal 9", false },
 	{ "criu", "each CRIU is killed by signal 9, a moment later", true },
+	{ "power", "the machine is reset at once, nothing is synced or undone; its RAM keeps what it has, which is harder than without power", false },
 };
 
 /* Children of @pid that run another program than it does are CRIUs, each with a process group of its own. */
@@ -58,10 +59,20 @@ static void kill_criu_later(void)
 
 static const char *const whens[] = { "before", "after" };
 
+/* By sysrq: reboot(2) would call its notifiers first, on which the new kernel falls back, and shut down devices. Comes back only if it failed. */
+static int lose_power(struct kup_err *err)
+{
+	int ret = kup_put("/proc/sysrq-trigger", "b");
+
+	return kup_err_set(err, ret ?: -EIO, "/proc/sysrq-trigger does not reset the machine");
+}
+
 static int strike(const char *kind, enum kup_fault_when when, const char *step, struct kup_err *err)
 {
 	if (!strcmp(kind, "kill"))
 		kill(getpid(), SIGKILL);
+	if (!strcmp(kind, "power"))
+		return lose_power(err);
 	if (!strcmp(kind, "criu")) {
 		kill_criu_later();
 		return 0;

@@ -71,6 +71,7 @@ struct bed {
 	const char *deadly;	/* a panic that says this is no fault */
 	bool dying, dead;	/* it came; and the kernel has stopped */
 	unsigned int panics, boots;	/* such panics, and kernels that began */
+	long mem_total_kb;	/* at the first boot */
 	char pids[256];		/* to keep, with blanks */
 	int nr_switch;		/* of the last one that was begun, from 1 */
 
@@ -125,12 +126,14 @@ void control_line(char *line);
 void guest_await(unsigned int seconds);		/* a kernel that reports itself */
 /* Runs @fmt in the guest; returns its exit status, output in bed.out_text. -1: it was cut off by a new kernel. */
 int guest_run(unsigned int seconds, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+long guest_mem_total_kb(void);
 void guest_must(unsigned int seconds, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 struct json_object *guest_json(void);	/* the last JSON object in bed.out_text, or NULL; the caller's to put */
 
 /* client.c */
 void client_start(void);
 void client_stop(void);
+void client_pause(void);	/* it does and notices nothing any more, its connections stay */
 void client_line(char *line);
 struct json_object *client_do(const char *phase, unsigned int seconds);	/* NULL without a client; borrowed */
 
@@ -142,6 +145,9 @@ struct json_object *switch_loses(const char *version, int nr);
 bool switch_shall_lose(int nr);
 struct json_object *switch_faults(const char *version, int nr);
 bool switch_shall_fault(int nr);	/* on the old side */
+bool fault_is_power(const char *fault);	/* the guest is reset by it */
+struct json_object *switch_loses_power(const char *version, int nr);
+bool switch_shall_lose_power(int nr);
 struct json_object *switch_falls(const char *version, int nr);
 bool switch_shall_fall(int nr);
 struct json_object *switch_dies(const char *version, int nr);

@@ -46,6 +46,12 @@ void client_stop(void)
 	bed.client.line = NULL;
 }
 
+void client_pause(void)
+{
+	if (bed.client.line)
+		kill(pid, SIGSTOP);
+}
+
 void client_line(char *line)
 {
 	struct json_object *o = json_tokener_parse(line), *v;

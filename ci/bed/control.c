@@ -136,6 +136,12 @@ void guest_must(unsigned int seconds, const char *fmt, ...)
 		bed_fail("in the guest: '%s' ended with %d:\n%s", command, status, bed.out_text);
 }
 
+long guest_mem_total_kb(void)
+{
+	guest_must(10, "sed -n 's/^MemTotal: *//p' /proc/meminfo");
+	return atol(bed.out_text);
+}
+
 struct json_object *guest_json(void)
 {
 	for (char *p = bed.out_text ? strchr(bed.out_text, '{') : NULL; p; p = strchr(p + 1, '{')) {

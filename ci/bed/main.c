@@ -311,11 +311,13 @@ int main(int argc, char **argv)
 	qemu_start(tap);
 	guest_await(120);
 	bed_say("%s is up", bed.release);
+	bed.mem_total_kb = guest_mem_total_kb();
 
 	start_scenario();
 	json_object_object_add(bed.result, "switches", list);
 	for (int i = 1; i < bed.o.nr_kernels; i++) {
-		bool anew = bed.o.plain || switch_shall_lose(i - 1), stays = switch_shall_stay(i - 1), faults = switch_shall_fault(i - 1);
+		bool power = switch_shall_lose_power(i - 1), anew = bed.o.plain || switch_shall_lose(i - 1) || power;
+		bool stays = switch_shall_stay(i - 1), faults = switch_shall_fault(i - 1);
 		struct json_object *o;
 
 		if (bed.o.dead && i == bed.o.nr_kernels - 1) {
@@ -323,7 +325,10 @@ int main(int argc, char **argv)
 			client_stop();
 			finish(!bed.splats);
 		}
-		if (anew) {
+		if (power) {
+			o = switch_loses_power(bed.o.kernel[i], i - 1);
+			start_scenario();
+		} else if (anew) {
 			client_stop();	/* before: the new kernel resets its connections as soon as it sends again, and it would end by itself */
 			o = bed.o.plain ? switch_plain(bed.o.kernel[i], i - 1) : switch_loses(bed.o.kernel[i], i - 1);
 			phase("arrive", bed.o.limit, o);

@@ -41,17 +41,22 @@ void qemu_start(int tap)
 
 	char *argv[64] = {
 		QEMU, "-accel", "tcg,thread=single", "-cpu", (char *)bed.o.cpu, "-smp", text("%u,sockets=%u", bed.o.cpus, bed.o.nodes),
-		"-m", text("%uM", bed.o.mem), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-m", text("%uM", bed.o.mem), "-nodefaults", "-no-user-config", "-display", "none",
 		"-chardev", text("file,id=console,path=/dev/fd/%d", console[1]), "-serial", "chardev:console",
 		"-chardev", "stdio,id=control,signal=off", "-serial", "chardev:control",
 		"-netdev", text("tap,id=net,fd=%d", tap), "-device", "virtio-net-pci,netdev=net,romfile=,mac=52:54:00:00:00:02",
 		"-kernel", text("%s/%s/vmlinuz", bed.o.images, first), "-initrd", text("%s/%s/initrd", bed.o.images, first),
 		"-append", text("console=ttyS0%s %s", rate, bed.o.append ?: ""),
 	};
+	bool resets = false;
 	int n = 0;
 
 	while (argv[n])
 		n++;
+	for (int i = 0; i < bed.o.nr_fault; i++)
+		resets |= fault_is_power(bed.o.fault[i]);
+	if (!resets)
+		argv[n++] = "-no-reboot";
 	if (bed.o.icount) {
 		argv[n++] = "-icount";
 		argv[n++] = "shift=0";

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* One switch, as a person would type it into the guest. */
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -37,6 +38,8 @@ static void arrived(const char *version)
 	bed.ready = false;
 	if (strcmp(bed.release, version))
 		bed_fail("%s reports itself instead of %s", bed.release, version);
+	if (bed.restore < 0 && !bed.o.plain)
+		bed_fail("%s was not switched to: the guest has reset itself", version);
 }
 
 static const char *of(const char *const *list, int nr_list, int nr)
@@ -224,6 +227,17 @@ bool switch_shall_fault(int nr)
 	return *fault && !guest_run(10, "kup-ppp faults | grep -q '^%s  *switch '", fault);
 }
 
+static int switch_with_fault(const char *version, int nr, const char *fault)
+{
+	int status;
+
+	bed.show = true;
+	status = guest_run(300, "KUP_FAULT=%s kup-ppp switch %s %s%s", fault, arguments(version),
+			   of(bed.o.switch_args, bed.o.nr_switch_args, nr), bed.pids);
+	bed.show = false;
+	return status;
+}
+
 /* A fault strikes the switch; the application goes on in the old kernel, and nobody helps. */
 struct json_object *switch_faults(const char *version, int nr)
 {
@@ -234,9 +248,7 @@ struct json_object *switch_faults(const char *version, int nr)
 	fetch(version);
 	load_module();
 	client_do("hold", 30);
-	bed.show = true;
-	status = guest_run(300, "KUP_FAULT=%s kup-ppp switch %s%s", fault, arguments(version), bed.pids);
-	bed.show = false;
+	status = switch_with_fault(version, nr, fault);
 	if (status <= 0)
 		bed_fail("the switch ended with %d, in spite of the fault %s", status, fault);
 	json_object_object_add(o, "fault", json_object_new_string(fault));
@@ -246,6 +258,78 @@ struct json_object *switch_faults(const char *version, int nr)
 	guest_must(60, "while ps | grep -q '[k]up-ppp \\(switch\\|abort\\)'; do sleep 0.1; done; kup-ppp --json status; "
 		   "[ ! -e /run/kup-ppp/switch.json ]");
 	client_result(o);
+	return o;
+}
+
+bool fault_is_power(const char *fault)
+{
+	const char *kind = strrchr(fault, ':');
+
+	return kind && !strcmp(kind, ":power");
+}
+
+bool switch_shall_lose_power(int nr)
+{
+	return fault_is_power(of(bed.o.fault, bed.o.nr_fault, nr));
+}
+
+/* Nothing of the life before the reset, although all of it may still be in RAM. */
+static void boot_is_clean(struct json_object *o)
+{
+	static const char *const as_booted[][2] = {
+		{ "state", "idle" }, { "stub", "stub has not run" }, { "refused", NULL }, { "fallback", "none" }, { "network_closed", "false" },
+		{ "window_size", "0" }, { "area", "0" }, { "store_size", "0" }, { "preserved_pages", "0" }, { "unbound_pages", "0" },
+		{ "kexec_loaded", "false" }, { "prepared", NULL }, { "report", NULL },
+	};
+	struct json_object *status, *v;
+	long kb = guest_mem_total_kb();
+
+	json_object_object_add(o, "mem_total_kb", json_object_new_int64(kb));
+	/* KASLR decides how many page tables the kernel needs for itself. */
+	if (labs(kb - bed.mem_total_kb) > 256)
+		bed_fail("after the reset there are %ld kB of memory, at the first boot there were %ld kB", kb, bed.mem_total_kb);
+	guest_must(30, "ls -A /run/kup-ppp 2>/dev/null; kup-ppp restore");
+	if (strcmp(bed.out_text, "nothing to restore: this boot was no switch\n"))
+		bed_fail("after the reset there is something of the last life: %s", bed.out_text);
+	json_object_object_add(o, "boot", json_object_new_string(bed.out_text));
+	load_module();
+	guest_must(30, "kup-ppp --json status");
+	status = guest_json();
+	for (size_t i = 0; i < sizeof(as_booted) / sizeof(*as_booted); i++) {
+		const char *key = as_booted[i][0], *want = as_booted[i][1], *is;
+
+		if (!json_object_object_get_ex(status, key, &v))
+			bed_fail("the status has no %s:\n%s", key, bed.out_text);
+		is = json_object_get_string(v);
+		if (want ? !is || strcmp(is, want) : !!is)
+			bed_fail("after the reset %s is not as booted:\n%s", key, bed.out_text);
+	}
+	json_object_put(status);
+}
+
+/* The guest is reset, in the old kernel or in the new one. It boots the first one again, with what was in RAM. */
+struct json_object *switch_loses_power(const char *version, int nr)
+{
+	struct json_object *o = begin(version, nr);
+	const char *fault = of(bed.o.fault, bed.o.nr_fault, nr);
+	unsigned int kernels = switch_shall_fault(nr) ? 1 : 2;
+	int status;
+
+	fetch(version);
+	load_module();
+	client_do("hold", 30);
+	client_pause();
+	bed.boots = 0;
+	status = switch_with_fault(version, nr, fault);
+	if (status != -1 || bed.restore != -1 || bed.boots != kernels || strcmp(bed.release, bed.o.kernel[0]))
+		bed_fail("the fault %s did not strike: status %d, %u kernels, the last of them %s", fault, status, bed.boots, bed.release);
+	bed.ready = false;
+	json_object_object_add(o, "fault", json_object_new_string(fault));
+	json_object_object_add(o, "said", json_object_new_string(bed.out_text));
+	json_object_object_add(o, "kernel", json_object_new_string(bed.release));
+	boot_is_clean(o);
+	bed_say("lost power, and %s booted clean", bed.release);
+	client_stop();
 	return o;
 }
 

@@ -218,6 +218,8 @@ static void test_faults(void)
 	CHECK(kup_fault_check(&err) == -EINVAL && strstr(err.what, "before:dmup:kill"));
 	setenv("KUP_FAULT", "before:seal:criu", 1);
 	CHECK(kup_fault_check(&err) == -EINVAL);
+	setenv("KUP_FAULT", "before:attach:power", 1);	/* nothing here may let it strike */
+	CHECK(kup_fault_check(&err) == 0);
 	setenv("KUP_FAULT", "after:seal:oom", 1);
 	CHECK(kup_fault_check(&err) == 0);
 	CHECK(kup_step_begin(&s, "seal", &err) == 0);
