@@ -559,6 +559,8 @@ int cmd_restore(const struct kup_opts *opts, int argc, char **argv, struct kup_e
 	kup_sysctl_return(KUP_OVERCOMMIT);	/* of one that was killed */
 	r.dev = kup_device_open(err);
 	if (r.dev < 0) {
+		if (r.dev == -ENODEV)
+			kup_err_next(err, "the memory is still kept: load it, before there is a network (`dmesg` says why it refused), then `kup-ppp restore`");
 		ret = failed(&r, r.dev, err);
 		goto out;
 	}

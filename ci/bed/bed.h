@@ -145,6 +145,7 @@ struct json_object *switch_loses(const char *version, int nr);
 bool switch_shall_lose(int nr);
 struct json_object *switch_faults(const char *version, int nr);
 bool switch_shall_fault(int nr);	/* on the old side */
+bool fault_is_module(const char *fault);	/* a kernel refuses to load the module */
 bool fault_is_power(const char *fault);	/* the guest is reset by it */
 struct json_object *switch_loses_power(const char *version, int nr);
 bool switch_shall_lose_power(int nr);

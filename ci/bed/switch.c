@@ -47,14 +47,27 @@ static const char *of(const char *const *list, int nr_list, int nr)
 	return !nr_list ? "" : list[nr < nr_list ? nr : nr_list - 1];
 }
 
+/* Faults of the bed itself: "module:old", in the kernel that is left; "module:" and anything else, in the new one. */
+#define MODULE_OLD	"module:old"
+#define NO_HOOK		"none"	/* of the module's parameter hook: it says so, and does not load */
+
+bool fault_is_module(const char *fault)
+{
+	return !strncmp(fault, "module:", 7);
+}
+
 /* Of the switch that is under way. What init does not know of its command line stands in its environment, and the restore's. */
 static const char *arguments(const char *version)
 {
-	const char *fault = of(bed.o.fault, bed.o.nr_fault, bed.nr_switch - 1), *fall = of(bed.o.fall, bed.o.nr_fall, bed.nr_switch - 1);
+	const char *fault = of(bed.o.fault, bed.o.nr_fault, bed.nr_switch - 1), *hook = bed.o.hook, *fall = of(bed.o.fall, bed.o.nr_fall, bed.nr_switch - 1);
 	static char text[512];
 
+	if (fault_is_module(fault)) {
+		hook = strcmp(fault, MODULE_OLD) ? NO_HOOK : NULL;
+		fault = "";
+	}
 	snprintf(text, sizeof(text), "--kernel /boot/vmlinuz-%s --initrd /boot/initrd-%s%s%s%s%s%s%s%s%.*s", version, version,
-		 bed.o.hold_drain ? " --append kup_bed.hold_drain" : "", bed.o.hook ? " --append kup_bed.hook=" : "", bed.o.hook ?: "",
+		 bed.o.hold_drain ? " --append kup_bed.hold_drain" : "", hook ? " --append kup_bed.hook=" : "", hook ?: "",
 		 bed.o.nr_fault ? " --append KUP_FAULT=" : "", fault, bed.o.fallback ? " --fallback" : "",
 		 *fall ? " --append kup_bed.fault=" : "", (int)strcspn(fall, "="), fall);
 	return text;
@@ -151,6 +164,20 @@ static void restore_again(struct json_object *o, const char *fault)
 		guest_must(120, "KUP_FAULT= kup-ppp restore");
 }
 
+/* The module does not load in the new kernel, and nothing there falls back. The memory waits until it does. */
+static void restore_with_module(struct json_object *o, const char *fault)
+{
+	int status = guest_run(60, "kup-ppp restore");
+
+	if (!bed.restore || !status || !strstr(bed.out_text, "isn't loaded") || !strstr(bed.out_text, "still kept"))
+		bed_fail("a restore without the module ended with %d:\n%s", status, bed.out_text);
+	json_object_object_add(o, "fault", json_object_new_string(fault));
+	json_object_object_add(o, "exit", json_object_new_int(status));
+	json_object_object_add(o, "said", json_object_new_string(bed.out_text));
+	guest_must(120, "insmod kup_ppp.ko && kup-ppp restore --adopt && ifconfig lo up && ifconfig eth0 " GUEST_IP " netmask " NETMASK " up && "
+		   "kup-ppp restore");
+}
+
 /* What kup-ppp said, and all that CRIU has to say: the first error of its log is not always the cause. */
 static void restore_failed(void)
 {
@@ -175,7 +202,9 @@ struct json_object *switch_to(const char *version, int nr)
 		bed_fail("kup-ppp switch ended with %d instead of switching", status);
 	arrived(version);
 	bed_say("%s is up, %.0f ms after its first instruction of init", bed.release, tsc_ms(bed.init_tsc, bed.ready_tsc));
-	if (*of(bed.o.fault, bed.o.nr_fault, nr))
+	if (fault_is_module(of(bed.o.fault, bed.o.nr_fault, nr)))
+		restore_with_module(o, of(bed.o.fault, bed.o.nr_fault, nr));
+	else if (*of(bed.o.fault, bed.o.nr_fault, nr))
 		restore_again(o, of(bed.o.fault, bed.o.nr_fault, nr));
 	else if (bed.restore)
 		restore_failed();
@@ -224,6 +253,8 @@ bool switch_shall_fault(int nr)
 {
 	const char *fault = of(bed.o.fault, bed.o.nr_fault, nr);
 
+	if (fault_is_module(fault))
+		return !strcmp(fault, MODULE_OLD);
 	return *fault && !guest_run(10, "kup-ppp faults | grep -q '^%s  *switch '", fault);
 }
 
@@ -232,7 +263,7 @@ static int switch_with_fault(const char *version, int nr, const char *fault)
 	int status;
 
 	bed.show = true;
-	status = guest_run(300, "KUP_FAULT=%s kup-ppp switch %s %s%s", fault, arguments(version),
+	status = guest_run(300, "KUP_FAULT=%s kup-ppp switch %s %s%s", fault_is_module(fault) ? "" : fault, arguments(version),
 			   of(bed.o.switch_args, bed.o.nr_switch_args, nr), bed.pids);
 	bed.show = false;
 	return status;
@@ -246,8 +277,13 @@ struct json_object *switch_faults(const char *version, int nr)
 	int status;
 
 	fetch(version);
-	load_module();
+	if (fault_is_module(fault))
+		guest_must(60, "[ ! -e /dev/kup_ppp ] || rmmod kup_ppp; ! insmod kup_ppp.ko hook=" NO_HOOK);
+	else
+		load_module();
 	client_do("hold", 30);
+	if (fault_is_module(fault) && (!guest_run(60, "kup-ppp check %s%s", arguments(version), bed.pids) || !strstr(bed.out_text, "isn't loaded")))
+		bed_fail("kup-ppp check does not tell that there is no module:\n%s", bed.out_text);
 	status = switch_with_fault(version, nr, fault);
 	if (status <= 0)
 		bed_fail("the switch ended with %d, in spite of the fault %s", status, fault);
@@ -377,10 +413,10 @@ struct json_object *switch_falls(const char *version, int nr)
 	bed.panics = 0;
 	if (do_switch(version, nr, o) != -1 || !bed.ready)
 		bed_fail("the kernel should have fallen back, but the switch ended, or the kernel stopped");
-	/* A restore that was killed tells nobody: that kernel takes itself for ready, until the time without progress is over. */
+	/* A restore that was killed, or has no module, tells nobody: that kernel takes itself for ready, until its time is over. */
 	if (*fault && !strcmp(bed.release, version) && strcmp(version, old)) {
 		bed.ready = false;
-		guest_await(60);
+		guest_await(240);
 	}
 	arrived(old);
 	bed.deadly = NULL;

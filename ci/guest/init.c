@@ -30,13 +30,14 @@ int main(void)
 	agent_open();
 	load_modules("/etc/kup-bed/modules");
 	if (cmdline_has("kup_ppp.area=")) {
-		char text[32];
-		bool kprobe = cmdline_has("kup_bed.hook=kprobe"), ftrace = cmdline_has("kup_bed.hook=ftrace");
+		const char *hook = cmdline_value("kup_bed.hook=");
+		char text[128];
 
 		/* For the report: the restore below cannot know when this kernel came to its init. */
 		snprintf(text, sizeof(text), "%llu", (unsigned long long)begin);
 		setenv("KUP_INIT_TSC", text, 1);
-		restore = agent_run(0, kprobe ? "insmod kup_ppp.ko hook=kprobe" : ftrace ? "insmod kup_ppp.ko hook=ftrace" : "insmod kup_ppp.ko");
+		snprintf(text, sizeof(text), "insmod kup_ppp.ko%s%s", hook ? " hook=" : "", hook ?: "");
+		restore = agent_run(0, text);
 		if (!restore && !access("/scenario/adopt", X_OK))
 			restore = agent_run(0, "/scenario/adopt");
 		/* Once more, before the network is there: without the memory, this kernel would reset the clients' connections. */
@@ -44,7 +45,9 @@ int main(void)
 			restore = agent_run(0, "kup-ppp restore --adopt || KUP_FAULT= kup-ppp restore --adopt");
 		if (!access("/scenario/adopted", X_OK))
 			agent_run(0, "cd /scenario; ./adopted");
-		network_up();
+		/* Without the module nothing keeps this kernel from resetting those connections. */
+		if (!access("/dev/kup_ppp", F_OK))
+			network_up();
 		if (!restore)
 			restore = agent_run(0, cmdline_has("kup_bed.hold_drain") ? "kup-ppp restore --hold-drain" :
 										   "kup-ppp restore");

@@ -15,6 +15,7 @@ void mount_all(void);
 void load_modules(const char *list);
 void network_up(void);
 bool cmdline_has(const char *word);
+const char *cmdline_value(const char *key);	/* of the last such word, behind @key, until the next call; NULL: there is none */
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* agent.c */

@@ -104,14 +104,24 @@ void network_up(void)
 	close(s);
 }
 
-bool cmdline_has(const char *word)
+const char *cmdline_value(const char *key)
 {
-	char line[4096] = "";
+	static char line[4096];
 	FILE *f = fopen("/proc/cmdline", "re");
+	char *p, *value = NULL;
 
 	if (!f || !fgets(line, sizeof(line), f))
 		line[0] = 0;
 	if (f)
 		fclose(f);
-	return strstr(line, word);
+	for (p = strstr(line, key); p; p = strstr(value, key))
+		value = p + strlen(key);
+	if (value)
+		value[strcspn(value, " \n")] = 0;
+	return value;
+}
+
+bool cmdline_has(const char *word)
+{
+	return cmdline_value(word);
 }
