@@ -4,7 +4,7 @@
 # one after the other in the same guests' lives. Prints a table, writes build/faults.json; status 0: after each of them memcached
 # served on the same connections with every byte as it was, or, if the machine lost its power, the next boot was clean.
 #
-#   in the switch     the old kernel goes on, and nobody helps
+#   in the switch     the old kernel goes on, and nobody helps; in `keep`, with --fallback
 #   in the restore    the new kernel goes on, with `kup-ppp restore` called again
 #   from `attach` to `resume`, when a tree that fails is lost: with --fallback, the old kernel goes on, and nobody helps
 #   in `health`       the same, in a scenario that has a health command
@@ -52,7 +52,7 @@ live()
 		*/fallback:*|*/health:*) args+=(--fall "fault=restore: ") ;;
 		esac
 	done
-	[[ $scenario != */tests/* ]] || args+=(--fallback)
+	[[ $scenario != */tests/* && $name != keep-* ]] || args+=(--fallback)
 	[[ $name != new-* ]] || args+=(--switch-args --verify)
 	"$top/ci/scenario" --scenario "$scenario" --from "$from" --to "${tos#,}" --size 16 --limit 3600 --quiet --json "$tmp/$name.json" "${args[@]}" >/dev/null 2>"$tmp/$name.log" || { sed 's/^/# /' "$tmp/$name.log" >&2; touch "$tmp/failed"; }
 }
@@ -67,14 +67,15 @@ lives()
 	for ((i = 0; i < ${#off[@]}; i += 20)); do live "$name-power-$i" "${where[@]}" "${off[@]:i:20}"; done
 }
 
-mapfile -t old < <(faults switch)
 mapfile -t module < <(faults module)
-new=() lost=() health=()
+old=() keep=() new=() lost=() health=()
+for f in $(faults switch); do if [[ $f == *:keep:* ]]; then keep+=("$f"); else old+=("$f"); fi; done
 for f in $(faults restore); do
 	if [[ $f == *:health:* ]]; then health+=("$f"); elif is_lost "$f"; then lost+=("$f"); else new+=("$f"); fi
 done
-[ $((${#old[@]} + ${#new[@]} + ${#lost[@]} + ${#health[@]} + ${#module[@]})) -gt 0 ] || die "no fault fits ${patterns[*]}: kup-ppp faults"
+[ $((${#old[@]} + ${#keep[@]} + ${#new[@]} + ${#lost[@]} + ${#health[@]} + ${#module[@]})) -gt 0 ] || die "no fault fits ${patterns[*]}: kup-ppp faults"
 lives old memcached 6.1 6.12 "${old[@]}"
+lives keep memcached 6.1 6.12 "${keep[@]}"
 lives new memcached 6.12 6.12 "${new[@]}"
 lives lost "$top/ci/tests/fallback" 6.12 6.1 "${lost[@]}"
 lives health "$top/ci/tests/health" 6.12 6.1 "${health[@]}"
@@ -92,7 +93,7 @@ cat "$tmp"/*.json | jq -s '
 	  result: (if ($s and ($s.life or ($s.last | not)) | not) then "failed" elif $s.boot? then "clean boot" elif $s.gap_ms? then "ok" else "failed" end),
 	  kernel: ($s.kernel? // if $s.blackout_ms? and ($s.report.fallback? | not) then $s.to else $s.from? end), exit: $s.exit?, gap_ms: $s.gap_ms?,
 	  said: ([($s.boot? // $s.said? // "" | split("\n")[] | select($s.boot? or test("kup-ppp: "))), ($s.report.fallback.why? | strings)] | .[0])}] |
-	{faults: length, ok: map(select(.result != "failed")) | length, cells: .}' --args "${old[@]}" "${new[@]}" "${lost[@]}" "${health[@]}" "${module[@]}" >"$build/faults.json"
+	{faults: length, ok: map(select(.result != "failed")) | length, cells: .}' --args "${old[@]}" "${keep[@]}" "${new[@]}" "${lost[@]}" "${health[@]}" "${module[@]}" >"$build/faults.json"
 jq -r '.cells[] | [.fault, .result, .kernel // "-", .exit // "-", .gap_ms // "-", .said // ""] | @tsv' "$build/faults.json" |
 	awk -F'\t' '{ printf "%-26s %-10s %-30s %4s %9s  %.100s\n", $1, $2, $3, $4, $5, $6 }'
 jq -r '"\(.ok) of \(.faults) faults: the application served on, every byte as it was, or the next boot was clean; build/faults.json"' "$build/faults.json"
