@@ -27,6 +27,6 @@ jq --argjson bound "$bound" '
 	 blackout_ms: ($s | map(.blackout_ms) | [min, (sort | .[length / 2 | floor]), max]), extents: ($s | map(.extents) | [min, max]),
 	 samples: ($s | map({to, blackout_ms, extents, copied_pages} + .drained))}' "$run" >"$build/soak.json"
 jq -r '"\(.switches) switches in \(.seconds) s; blackout \(.blackout_ms | map(tostring) | join(" / ")) ms (least, median, most); extents \(.extents | map(tostring) | join(" to "))",
-	(.kernels[] | "\(.kernel): memory that is free or memcached's own \(.free.kb_a_switch * 10 | round / 10) kB a switch (+- \((.free.error // 0) * 10 | round / 10)), slab \(.slab.kb_a_switch * 10 | round / 10) (+- \((.slab.error // 0) * 10 | round / 10)); bound \($b)"),
+	(.kernels[] | "\(.kernel): memory that is free or of memcached \(.free.kb_a_switch * 10 | round / 10) kB a switch (+- \((.free.error // 0) * 10 | round / 10)), slab \(.slab.kb_a_switch * 10 | round / 10) (+- \((.slab.error // 0) * 10 | round / 10)); bound \($b)"),
 	(if .ok then "nothing lost; build/soak.json" else "FAILED: \(.why // "memory is lost"); build/soak.json" end)' --argjson b "$bound" "$build/soak.json"
 [ "$status" = 0 ] && json_holds "$build/soak.json" .ok
