@@ -47,6 +47,20 @@ apt_sources()
 	done
 }
 
+# debian_root DIR SUITE SOURCES PACKAGES: a small installed Debian, without documentation; needs root, and mmdebstrap.
+debian_root()
+{
+	local dir=$1 suite=$2 sources=$3 packages=$4 log=$build/${1##*/}.log opts=()
+	mapfile -t opts < <(apt-config dump --format='--aptopt=%f "%v"%n' Acquire::http Acquire::https | grep -v ' ""$')
+	# Of this machine's programs only Debian's own: each package goes through a filter in Python.
+	PATH=/usr/sbin:/usr/bin:/sbin:/bin mmdebstrap --quiet --mode=root --variant=essential --include="$(echo $packages | tr ' ' ,)" "${opts[@]}" \
+		--aptopt='Acquire::Check-Valid-Until "false"' --aptopt='APT::Install-Recommends "false"' \
+		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+		--dpkgopt='path-exclude=/usr/share/man/*' "$suite" "$dir" "$sources" >"$log" 2>&1 ||
+		{ tail -20 "$log" >&2; rm -rf "$dir"; die "mmdebstrap failed: see $log"; }
+	rm -f "$log"
+}
+
 # in_apt COMMAND ARGS: an apt command in the private root. No package counts as installed there.
 in_apt()
 {

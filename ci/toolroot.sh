@@ -38,18 +38,11 @@ find_suite()
 
 make_root()
 {
-	local suite=$1 tmp=$root.$$ opts=() packages
+	local suite=$1 tmp=$root.$$ packages
 	"$top/ci/deps.sh" toolroot
 	packages=$(printf '%s\n' $base "$compiler" $(cat "$root/.packages" 2>/dev/null) | sort -u)
 	say "making a root of $suite with $(echo $packages)"
-	mapfile -t opts < <(apt-config dump --format='--aptopt=%f "%v"%n' Acquire::http Acquire::https | grep -v ' ""$')
-	# Of this machine's programs only Debian's own: each package goes through a filter in Python.
-	PATH=/usr/sbin:/usr/bin:/sbin:/bin mmdebstrap --quiet --mode=root --variant=essential --include="$(echo $packages | tr ' ' ,)" "${opts[@]}" \
-		--aptopt='Acquire::Check-Valid-Until "false"' --aptopt='APT::Install-Recommends "false"' \
-		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-		--dpkgopt='path-exclude=/usr/share/man/*' \
-		"$suite" "$tmp" "$(apt_types=deb apt_sources "$suite")" >"$build/toolroot.log" 2>&1 ||
-		{ tail -20 "$build/toolroot.log" >&2; rm -rf "$tmp"; die "mmdebstrap failed: see $build/toolroot.log"; }
+	debian_root "$tmp" "$suite" "$(apt_types=deb apt_sources "$suite")" "$packages"
 	echo "$packages" >"$tmp/.packages"
 	(
 		lock "toolroot-$suite"

@@ -136,11 +136,11 @@ static void each(const char **list, int *nr)
 
 static void options(int argc, char **argv)
 {
-	enum { SCENARIO = 256, IMAGES, RUN, BUSYBOX, KERNEL, MEM, CPUS, NODES, SIZE, CPU, APPEND, SWITCH_ARGS, STAY, LOSE, FAULT, FALL, FALLBACK, DEAD, PLAIN, END, HOLD_DRAIN, HOOK, ICOUNT, VERIFY_LAST,
+	enum { SCENARIO = 256, IMAGES, RUN, BUSYBOX, DISK, KERNEL, MEM, CPUS, NODES, SIZE, CPU, APPEND, SWITCH_ARGS, STAY, LOSE, FAULT, FALL, FALLBACK, DEAD, PLAIN, END, HOLD_DRAIN, HOOK, ICOUNT, VERIFY_LAST,
 	       TABLE, QUIET, JSON, NAME, LIMIT };
 	static const struct option all[] = {
 		{ "scenario", 1, NULL, SCENARIO }, { "images", 1, NULL, IMAGES },   { "run", 1, NULL, RUN },
-		{ "busybox", 1, NULL, BUSYBOX },   { "kernel", 1, NULL, KERNEL },   { "mem", 1, NULL, MEM },
+		{ "busybox", 1, NULL, BUSYBOX },   { "disk", 1, NULL, DISK },	    { "kernel", 1, NULL, KERNEL },   { "mem", 1, NULL, MEM },
 		{ "cpus", 1, NULL, CPUS }, { "nodes", 1, NULL, NODES },	   { "size", 1, NULL, SIZE },	    { "cpu", 1, NULL, CPU },
 		{ "append", 1, NULL, APPEND },	   { "switch-args", 1, NULL, SWITCH_ARGS },
 		{ "stay", 1, NULL, STAY },	   { "lose", 1, NULL, LOSE },	    { "fault", 1, NULL, FAULT },	    { "hold-drain", 0, NULL, HOLD_DRAIN },
@@ -161,6 +161,7 @@ static void options(int argc, char **argv)
 		case IMAGES: o->images = optarg; break;
 		case RUN: o->run = optarg; break;
 		case BUSYBOX: o->busybox = optarg; break;
+		case DISK: o->disk = optarg; break;
 		case KERNEL: o->kernel[o->nr_kernels++] = optarg; break;
 		case MEM: o->mem = atoi(optarg); break;
 		case CPUS: o->cpus = atoi(optarg); break;
@@ -307,7 +308,7 @@ int main(int argc, char **argv)
 
 	tap = net_create();
 	http_start();
-	bed_say("booting %s: %u MB, %u CPU(s), diskless", bed.o.kernel[0], bed.o.mem, bed.o.cpus);
+	bed_say("booting %s: %u MB, %u CPU(s), %s", bed.o.kernel[0], bed.o.mem, bed.o.cpus, bed.o.disk ? "from a disk" : "diskless");
 	qemu_start(tap);
 	guest_await(120);
 	bed_say("%s is up", bed.release);

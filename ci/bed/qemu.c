@@ -46,7 +46,7 @@ void qemu_start(int tap)
 		"-chardev", "stdio,id=control,signal=off", "-serial", "chardev:control",
 		"-netdev", text("tap,id=net,fd=%d", tap), "-device", "virtio-net-pci,netdev=net,romfile=,mac=52:54:00:00:00:02",
 		"-kernel", text("%s/%s/vmlinuz", bed.o.images, first), "-initrd", text("%s/%s/initrd", bed.o.images, first),
-		"-append", text("console=ttyS0%s %s", rate, bed.o.append ?: ""),
+		"-append", text("console=ttyS0%s%s %s", rate, bed.o.disk ? " root=/dev/vda ro" : "", bed.o.append ?: ""),
 	};
 	bool resets = false;
 	int n = 0;
@@ -57,6 +57,10 @@ void qemu_start(int tap)
 		resets |= fault_is_power(bed.o.fault[i]);
 	if (!resets)
 		argv[n++] = "-no-reboot";
+	if (bed.o.disk) {
+		argv[n++] = "-drive";
+		argv[n++] = text("file=%s,format=raw,if=virtio,readonly=on", bed.o.disk);
+	}
 	if (bed.o.icount) {
 		argv[n++] = "-icount";
 		argv[n++] = "shift=0";

@@ -25,6 +25,8 @@ static struct json_object *begin(const char *version, int nr)
 /* The guest is diskless: kernel and initramfs come over the network, before anything is frozen. */
 static void fetch(const char *version)
 {
+	if (bed.o.disk)
+		return;
 	guest_must(120, "rm -f /boot/*; for f in vmlinuz initrd; do wget -q -O /boot/$f-%s http://" HOST_IP ":" HTTP_PORT
 		   "/%s/$f || exit 1; done", version, version);
 	/* And what runs, where a system has it as a rule. */
@@ -66,7 +68,8 @@ static const char *arguments(const char *version)
 		hook = strcmp(fault, MODULE_OLD) ? NO_HOOK : NULL;
 		fault = "";
 	}
-	snprintf(text, sizeof(text), "--kernel /boot/vmlinuz-%s --initrd /boot/initrd-%s%s%s%s%s%s%s%s%.*s", version, version,
+	snprintf(text, sizeof(text), "--kernel /boot/vmlinuz-%s%s%s%s%s%s%s%s%s%s%.*s", version,
+		 bed.o.disk ? "" : " --initrd /boot/initrd-", bed.o.disk ? "" : version,
 		 bed.o.hold_drain ? " --append kup_bed.hold_drain" : "", hook ? " --append kup_bed.hook=" : "", hook ?: "",
 		 bed.o.nr_fault ? " --append KUP_FAULT=" : "", fault, bed.o.fallback ? " --fallback" : "",
 		 *fall ? " --append kup_bed.fault=" : "", (int)strcspn(fall, "="), fall);
@@ -76,7 +79,7 @@ static const char *arguments(const char *version)
 static void load_module(void)
 {
 	if (guest_run(10, "[ -e /dev/kup_ppp ]"))
-		guest_must(60, "insmod kup_ppp.ko");
+		guest_must(60, bed.o.disk ? "modprobe kup_ppp" : "insmod kup_ppp.ko");
 }
 
 static void prepare(const char *version)

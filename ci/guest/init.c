@@ -6,6 +6,9 @@
  * A kernel that was switched to (kup_ppp.area= on its command line): the module adopts the handover before there is a
  * network, so that no segment reaches this kernel while the sockets are not back; then the scenario's `adopted`, if it has one,
  * network, restore, commands.
+ *
+ * A guest with a disk has an init of its own, whose service this is: see disk.sh. Then it tells when the boot is over, how the restore
+ * service fared, and serves commands.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,12 +18,26 @@
 
 #include "init.h"
 
+static void service(uint64_t begin)
+{
+	int restore = -1;
+
+	agent_open();
+	agent_run(0, "systemctl is-system-running --wait; systemctl --failed --no-legend --plain");
+	if (cmdline_has("kup_ppp.area="))
+		restore = agent_run(0, "journalctl -b -o cat --no-pager -u kup-ppp-restore; systemctl is-active kup-ppp-restore");
+	agent_ready(begin, restore);
+	agent_serve();
+}
+
 int main(void)
 {
 	uint64_t begin = tsc();
 	int restore = -1;
 
 	umask(022);
+	if (getpid() != 1)
+		service(begin);
 	setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	setenv("HOME", "/root", 1);
 	mount_all();
