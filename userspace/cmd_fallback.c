@@ -3,7 +3,8 @@
  * kup-ppp fallback [WHY]
  *
  * In the new kernel, before the applications run for good: back to the old one. For whoever sees that this system comes to nothing: the
- * initramfs that finds no root file system, the service manager in its emergency target. Takes no lock: a restore that hangs may have it.
+ * initramfs that finds no root file system, the service manager in its emergency target, or after a restore that was killed. Takes no
+ * lock: a restore that hangs may have it.
  */
 #include <errno.h>
 #include <getopt.h>
