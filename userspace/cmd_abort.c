@@ -15,6 +15,7 @@
 #include "kup.h"
 #include "putback.h"
 #include "sysctl.h"
+#include "units.h"
 #include "util.h"
 
 static int give_up(int dev, const struct kup_status *st, bool yes, struct kup_err *err)
@@ -28,8 +29,10 @@ static int give_up(int dev, const struct kup_status *st, bool yes, struct kup_er
 		return -EPERM;
 	}
 	ret = kup_device_abort(dev, err);
-	if (!ret)
+	if (!ret) {
 		kup_remove_tree(KUP_IMAGES_DIR);
+		kup_units_release();
+	}
 	return ret;
 }
 

@@ -3,7 +3,7 @@
  * kup-ppp restore, in the new kernel
  *
  *   1. ADOPT the handover that the command line names, with the network closed. `--adopt` ends here: early in the boot,
- *      before anything opens the network
+ *      before anything opens the network and before there is a service manager, which is kept from starting anew what comes back
  *   2. plan and images come out of the module's store; with `verify`, the memory is compared with its sums
  *   3. one CRIU for each tree restores it; when all have (`post-restore`): each process is put into its cgroup and ATTACHed to its
  *      memory. When all threads stand at their last instruction before user space (`pre-resume`): the network opens
@@ -47,6 +47,7 @@
 #include "sockopts.h"
 #include "sysctl.h"
 #include "timers.h"
+#include "units.h"
 #include "util.h"
 
 #define ADOPTED_FILE	KUP_RUN_DIR "/adopted"
@@ -571,8 +572,10 @@ int cmd_restore(const struct kup_opts *opts, int argc, char **argv, struct kup_e
 	} else if (ret) {
 		ret = KUP_EXIT_BROKEN;
 	} else if (only_adopt) {
-		if (!read_store(&r, NULL))
+		if (!read_store(&r, NULL)) {
 			keep_pids_free(r.plan);
+			kup_units_hold(r.plan);
+		}
 	} else {
 		if (!fall)
 			kup_device_fallback(r.dev, KUP_FALLBACK_DROP, NULL, NULL);

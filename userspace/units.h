@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Services of which processes are kept: the new system's service manager would start them anew, beside those that are restored.
+ *
+ * Between initramfs and service manager each gets a condition, a file, which holds as long as that file is there.
+ */
+#ifndef KUP_UNITS_H
+#define KUP_UNITS_H
+
+struct json_object;
+
+void kup_units_hold(struct json_object *plan);
+void kup_units_release(void);
+
+#endif
