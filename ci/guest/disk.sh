@@ -86,6 +86,7 @@ unshare --mount --pid --fork --propagation private /bin/sh -euc '
 	mount -t proc proc "$root/proc"
 	exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME=/root /bin/sh -euc "
 		systemctl set-default multi-user.target
+		systemctl mask getty.target
 		systemctl enable kup-bed-network kup-bed-agent kup-ppp-restore kup-ppp-fallback
 		/scenario/disk
 		for version; do update-initramfs -c -k \$version; done" sh "$@"
@@ -96,5 +97,5 @@ for version; do
 	cp "$root/boot/initrd.img-$version" "$out/$version/initrd"
 done
 # 256 MB of room cost nothing in a sparse file.
-mke2fs -q -t ext4 -O ^has_journal -d "$root" "$out/disk.img" $(($(du -sm "$root" | cut -f1) + 256))M
+mke2fs -q -t ext4 -O ^has_journal -d "$root" "$out/disk.img" $(($(du -sm "$root" | cut -f1) + 256))M >&2
 rm -rf "$root"
