@@ -87,7 +87,7 @@ for f in "${module[@]}"; do
 done
 
 cat "$tmp"/*.json | jq -s '
-	[.[] | . as $life | .switches | to_entries[] | .value + {last: (.key == ($life.switches | length - 1)), life: $life.ok}] as $switches |
+	[.[] | . as $life | .switches // [] | to_entries[] | .value + {last: (.key == ($life.switches | length - 1)), life: $life.ok}] as $switches |
 	[$ARGS.positional[] | . as $fault | ([$switches[] | select(.fault == $fault)] | .[0]) as $s |
 	 {fault: $fault,
 	  result: (if ($s and ($s.life or ($s.last | not)) | not) then "failed" elif $s.boot? then "clean boot" elif $s.gap_ms? then "ok" else "failed" end),
