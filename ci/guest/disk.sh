@@ -47,13 +47,11 @@ KillMode=process
 [Install]
 WantedBy=multi-user.target
 END
-# The address comes late, as from elsewhere: what needs it has to wait for network-online.target.
+# The card is there since the initramfs, its address comes late, as from elsewhere: who needs it has to wait for network-online.target.
 cat >"$root/etc/systemd/system/kup-bed-network.service" <<END
 [Unit]
 Description=The test bed's network
 DefaultDependencies=no
-After=systemd-udev-settle.service
-Wants=systemd-udev-settle.service
 Before=network-online.target
 [Service]
 Type=oneshot
