@@ -41,7 +41,6 @@
 #include <uapi/kup_ppp.h>
 
 #include "guest_ktap.h"
-#include "fail_nth.h"
 #include "meminfo.h"
 
 #define PAGE		4096UL
@@ -1101,120 +1100,6 @@ static void test_speed(size_t mib)
 	waitpid(pid, NULL, 0);
 }
 
-/* -- without memory -- */
-
-static struct kup_prepare nomem_window;
-
-static int nomem_prepare(void)
-{
-	return prepare(&nomem_window);
-}
-
-static int nomem_write(void)
-{
-	static char bytes[3 * PAGE];
-
-	return write(dev, bytes, sizeof(bytes)) == sizeof(bytes) ? 0 : errno ?: ENOMEM;
-}
-
-static int nomem_preserve(void)
-{
-	struct kup_preserve v;
-
-	return preserve(&v);
-}
-
-static int nomem_seal(void)
-{
-	struct kup_seal s;
-
-	return seal(&s, KUP_SEAL_SUMS);
-}
-
-static int nomem_scan(void)
-{
-	struct kup_scan s;
-
-	return scan(&s);
-}
-
-/* As far as to before a call. */
-static bool nomem_reach(enum kup_state state)
-{
-	return (state < KUP_STATE_PREPARED || !nomem_prepare()) && (state < KUP_STATE_PRESERVED || !nomem_preserve()) &&
-	       (state < KUP_STATE_SEALED || !nomem_seal());
-}
-
-/* Each allocation of a call fails once: the call is done all the same, or the state is what it was, nothing is lost, and it can be tried again. */
-static void nomem_call(const char *name, int (*run)(void), enum kup_state from, uint64_t seed)
-{
-	unsigned int n, failed = 0, done = 0, page[PAGE / 4];
-	uint64_t rss = smaps("Rss");
-	bool good = nomem_reach(from), did = true;
-
-	for (n = 1; good && did && n < 5000; n++) {
-		int err;
-
-		fail_nth(n);
-		err = run();
-		did = fail_nth_did();
-		if (err) {
-			failed++;
-			good = did && status().state == from;
-			if (err != ENOMEM)
-				printf("# %s, allocation %u: %s (%s)\n", name, n, strerror(err), why);
-		} else if (did) {
-			done++;
-			good = !simple(KUP_IOC_ABORT, 0) && nomem_reach(from);
-		}
-		good = good && peek(regions[HUGE_PAGES].base + n % 512 * PAGE, page) &&
-		       page_right(page, HUGE_PAGES, regions[HUGE_PAGES].base + n % 512 * PAGE, seed);
-	}
-	good = good && !did && !simple(KUP_IOC_ABORT, 0) && smaps("Rss") == rss;
-	ok(good && failed, "%s without memory: refused %u times, done %u times%s%s", name, failed, done, good ? "" : ": ", good ? "" : why);
-}
-
-/* It cannot fail, nor can who looks see anything wrong. */
-static void nomem_abort(uint64_t seed)
-{
-	uint64_t page[PAGE / 8], addr;
-	unsigned int n, refused = 0;
-	bool good = true, did = true;
-
-	for (n = 1; good && did && n < 1000; n++) {
-		good = nomem_reach(KUP_STATE_SEALED);
-		fail_nth(n);
-		good = good && !simple(KUP_IOC_ABORT, 0);
-		did = fail_nth_did();
-	}
-	ok(good && !did, "ABORT without memory, %u times", n - 1);
-	good = nomem_reach(KUP_STATE_PRESERVED);
-	for (addr = regions[HUGE_PAGES].base, n = 1; good && n < 200; addr += 37 * PAGE, n++) {
-		bool seen;
-
-		fail_nth(1 + n % 9);
-		seen = peek(addr, page);
-		fail_nth_did();
-		refused += !seen;
-		good = seen ? page_right(page, HUGE_PAGES, addr, seed) : peek(addr, page) && page_right(page, HUGE_PAGES, addr, seed);
-	}
-	ok(good && !simple(KUP_IOC_ABORT, 0), "who looks without memory sees what is right, or nothing (%u times)", refused);
-}
-
-static void test_no_memory(uint64_t seed)
-{
-	if (!freeze(true))
-		die("freezing");
-	nomem_call("SCAN", nomem_scan, KUP_STATE_PREPARED, seed);
-	nomem_call("PREPARE", nomem_prepare, KUP_STATE_IDLE, seed);
-	nomem_call("write()", nomem_write, KUP_STATE_PREPARED, seed);
-	nomem_call("PRESERVE", nomem_preserve, KUP_STATE_PREPARED, seed);
-	nomem_call("SEAL", nomem_seal, KUP_STATE_PRESERVED, seed);
-	nomem_abort(seed);
-	ok(freeze(false) && ask('v'), "and nothing is lost");
-	ok(fail_nth_end(), "nor has the kernel warned");
-}
-
 int main(int argc, char **argv)
 {
 	unsigned int rounds = argc > 1 ? atoi(argv[1]) : 5, i;
@@ -1243,8 +1128,6 @@ int main(int argc, char **argv)
 	}
 	after = free_memory();
 	ok(after + 4096 > before, "MemFree was %lu kB, is %lu kB", before, after);
-	if (fail_nth_begin())
-		test_no_memory(seed);
 	test_spied_on(seed);
 	for (i = 0; i < 3; i++)
 		test_evacuated();
