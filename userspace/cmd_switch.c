@@ -142,6 +142,7 @@ static int at_pre_dump(void *ctx, const char *action, struct kup_err *err)
 	uname(&uts);
 	s->plan = kup_plan_new(s->forest, s->criu, uts.release, s->to);
 	kup_health_to_plan(s->conf, s->plan);
+	json_object_object_add(s->plan, "verify", json_object_new_boolean(s->conf->verify));
 	ret = kup_step_begin(&s->steps, "preserve", err);
 	for (i = 0; i < s->forest->nr && !ret; i++)
 		ret = preserve_tree(s, &s->forest->trees[i], err);
@@ -223,7 +224,6 @@ static int store(struct switching *s, struct kup_err *err)
 	json_object_object_add(s->plan, "faulted_back", json_object_new_uint64(st.faulted_back));
 	json_object_object_add(s->plan, "shown_pages", json_object_new_uint64(st.shown_pages));
 	json_object_object_add(s->plan, "evacuated_pages", json_object_new_uint64(st.evacuated_pages));
-	json_object_object_add(s->plan, "verify", json_object_new_boolean(s->conf->verify));
 	json_object_object_add(s->plan, "tsc_khz", json_object_new_uint64(kup_tsc_khz()));
 	ret = kup_step_begin(&s->steps, "seal", err);	/* ended by the new side, with the time in the handover */
 	if (ret)

@@ -36,6 +36,9 @@ static void test_good(void)
 
 	CHECK(kup_handover_check(&h, AREA, NONCE) == 0);
 	CHECK(kup_handover_check(&h, AREA, 0) == 0);
+	h.flags = KUP_HANDOVER_SUMS;
+	seal(&h);
+	CHECK(kup_handover_check(&h, AREA, NONCE) == 0);
 	h.stub_state = KUP_STUB_ADOPTED;	/* not part of what is sealed */
 	h.stub_regions = 77;
 	h.stub_tsc_in = h.stub_tsc_out = ~0ULL;
@@ -89,7 +92,7 @@ static void test_layout(void)
 		SET(store_off, 0), SET(store_off, 0x1001), SET(store_off, 0x2000), SET(store_off, 1001 * 4096), SET(store_off, ~0xfffULL),
 		SET(store_size, 999 * 4096 + 1), SET(store_size, ~0ULL),
 		SET(nr_mms, 7), SET(nr_mms, KUP_MAX_MMS + 1), SET(nr_mms, 0xffffffff),
-		SET(flags, 1), SET(flags, 0x80000000), SET(nr_frames, 1ULL << 32), SET(nr_again, 123457), SET(release[63], 'x'),
+		SET(flags, KUP_HANDOVER_SUMS << 1), SET(flags, 0x80000000), SET(nr_frames, 1ULL << 32), SET(nr_again, 123457), SET(release[63], 'x'),
 		SET(pieces_off, 0), SET(pieces_off, 0x1f0008), SET(pieces_off, 0x1f1000), SET(pieces_off, 0x100000), SET(pieces_off, 0x1000),
 		SET(pieces_off, 0x3ff000), SET(pieces_off, ~0xfffULL),
 		SET(nr_pieces, 0), SET(nr_pieces, 2731), SET(nr_pieces, KUP_MAX_PIECES + 1), SET(nr_pieces, 0xffffffff),

@@ -330,14 +330,14 @@ static void sums(void)
 	uint64_t size = sizeof(with), least = 2 * sizeof(struct kup_mm_record) + sizeof(with.sum);
 
 	/* Three chunks, so three of the last words. */
-	CHECK(kup_maps_sums(&with, size, 2) == with.sum);
-	CHECK(kup_maps_sums(&with, least, 2) == (void *)((char *)&with + least - sizeof(with.sum)));
+	CHECK((void *)kup_maps_sums(&with, size, 2) == (void *)with.sum);
+	CHECK((char *)kup_maps_sums(&with, least, 2) == (char *)&with + least - sizeof(with.sum));
 	CHECK(!kup_maps_sums(&with, least - 8, 2));
 	CHECK(!kup_maps_sums(&with, size - 4, 2));
 	CHECK(!kup_maps_sums(&with, 8, 2));
 	with.s.mm[0].nr_chunks = ~0u;
 	CHECK(!kup_maps_sums(&with, size, 2));
-	CHECK(kup_maps_sums(&with, size, 0) == (void *)((char *)&with + size));
+	CHECK((char *)kup_maps_sums(&with, size, 0) == (char *)&with + size);
 }
 
 static void damage(void)

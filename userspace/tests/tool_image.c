@@ -28,7 +28,7 @@ int main(int argc, char **argv)
 	if (argc != 7)
 		return 2;
 	patch = (struct kup_patch){ strtoull(argv[3], NULL, 0), strtoull(argv[4], NULL, 0), strtoull(argv[5], NULL, 0),
-				    strtoull(argv[6], NULL, 0) };
+				    strtoull(argv[6], NULL, 0), false };
 	fd = open(argv[2], O_CREAT | O_TRUNC | O_WRONLY, 0644);
 	if (fd < 0 || kup_image_open(argv[1], &img, &err) || kup_image_write_patched(img, &patch, fd, &err)) {
 		fprintf(stderr, "%s\n%s\n", fd < 0 ? argv[2] : err.what, err.next);

@@ -9,7 +9,7 @@ struct kup_ctx kup;
 
 void kup_set_state(enum kup_state state) { kup.state = state; }
 unsigned long kup_max_pfn(void) { return WORLD_FRAMES; }
-int kup_netlock(bool on) { (void)on; return 0; }
+int kup_netlock(enum kup_netlock_mode mode) { (void)mode; return 0; }
 bool kup_drain_held(void) { return false; }
 void kup_fallback_arm(struct kup_handover *h) { (void)h; }
 void kup_free_frame(struct page *page) { world_free(page); }
