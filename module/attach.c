@@ -48,7 +48,7 @@ void kup_detach(struct kup_attached *att)
 	unregister(att);
 }
 
-static bool is_dead(const struct kup_attached *att)
+bool kup_is_dead(const struct kup_attached *att)
 {
 	return smp_load_acquire(&att->dead);
 }
@@ -73,7 +73,7 @@ static int claim(struct kup_attach *a, struct kup_record **out)
 		kup_say(a->why, "the handover has no process %u", a->old_pid);
 		return -ENOENT;
 	}
-	if (rec->att && is_dead(rec->att))
+	if (rec->att && kup_is_dead(rec->att))
 		kup_detach(rec->att);
 	if (rec->att) {
 		kup_say(a->why, "process %u of the handover is attached to pid %d", a->old_pid, rec->att->pid);
@@ -347,7 +347,7 @@ int kup_new_abort(char *why)
 	for (i = 0; i < kup_new.h->nr_mms; i++) {
 		struct kup_attached *att = kup_new.rec[i].att;
 
-		if (att && !is_dead(att)) {
+		if (att && !kup_is_dead(att)) {
 			kup_say(why, "process %d is attached: end it first", att->pid);
 			return -EBUSY;
 		}

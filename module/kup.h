@@ -108,7 +108,7 @@ void kup_fallback_status(struct kup_status *st);
 ssize_t kup_store_write(const char __user *buf, size_t len);
 ssize_t kup_store_read(char __user *buf, size_t len, loff_t *pos);
 
-/* verify.c: sum of the frames of a chunk whose payload is at @payload. Sleeps not, takes no lock */
+/* verify.c: sum of the frames of a chunk whose payload is at @payload. Does not sleep, takes no lock */
 u64 kup_chunk_sum(const struct kup_chunk *c, const void *payload);
 
 /* netlock.c */

@@ -6,6 +6,7 @@
  *   2. Where pages may have several owners, one walk finds the frames that more than one entry has.
  *   3. The maps section is encoded into pages of its own. Each frame sets its bit in a bitmap of all RAM, which shows a frame
  *      named twice that is none of those, and later gives the extents in order: nothing is sorted.
+ *      With KUP_SEAL_SUMS what is in them is summed up on the way (verify.c).
  *   4. The stream's pages and the area get their bits. Blocks are filled up, order by order, until the extents are few or memory
  *      would be short.
  *   5. Extents, directory and header go to the area; the header, with the sums of all, last.

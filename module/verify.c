@@ -72,11 +72,15 @@ int kup_verify(struct kup_verify *v)
 		kup_say(v->why, "the handover has no sums of the memory");
 		return -ENODATA;
 	}
-	for (i = 0; i < h->nr_mms; i++)
-		if (kup_new.rec[i].att || atomic_read(&kup_new.rec[i].nr_done)) {
-			kup_say(v->why, "process %u has its memory back, and may have written to it", kup_new.rec[i].mm->pid);
+	/* That of a process that ended before it touched any is as it was: ATTACH may be tried again, and so may this. */
+	for (i = 0; i < h->nr_mms; i++) {
+		const struct kup_record *rec = &kup_new.rec[i];
+
+		if ((rec->att && !kup_is_dead(rec->att)) || atomic_read(&rec->nr_done)) {
+			kup_say(v->why, "process %u has its memory back, and may have written to it", rec->mm->pid);
 			return -EBUSY;
 		}
+	}
 	sums = kup_maps_sums(kup_new.stream.base, h->maps_size, h->nr_mms);
 	for (i = 0; i < h->nr_mms && !err; i++) {
 		err = verify_record(v, &kup_new.rec[i], sums);

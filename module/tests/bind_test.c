@@ -435,9 +435,17 @@ static void test_verify(void)
 	standard_chunks(2);
 	check(!adopt(FAKE_FINE, 0), "%s", why);
 	check(!verify() && verified == nr_pages, "%s, %lu of %lu", why, (long)verified, nr_pages);
+	/* A process that ended before it touched any: a restore is tried again. */
 	pid = start_child(map_all, body_read_all);
 	check(!attach(pid, PID), "%s", why);
 	check(verify() == -EBUSY && *why, "%s", why);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(to_child[1]);
+	close(to_parent[0]);
+	check(!verify() && verified == nr_pages, "%s", why);
+	pid = start_child(map_all, body_read_all);
+	check(!attach(pid, PID), "%s", why);
 	check(!simple(KUP_IOC_COMMIT, 0), "%s", why);
 	say(to_child[1]);
 	end_child(pid);

@@ -172,7 +172,7 @@ struct kup_adopt {
 /**
  * struct kup_verify - is the memory of all processes what it was when it was sealed?
  *
- * Before the first ATTACH: later it may have been written to (-EBUSY).
+ * While no process has any of it back: then it may have been written to (-EBUSY).
  * @pages: out, pages compared (a page of several owners once for each)
  * @why: names process and addresses of the first difference
  */
