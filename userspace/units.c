@@ -10,23 +10,40 @@
 #include "units.h"
 #include "util.h"
 
-#define DROP_IN	"/run/systemd/system/%s.d/kup-ppp.conf"
+#define DIR	"/run/systemd/system/%s.d"
+#define FILES	"/run/systemd/system/*.d/kup-ppp.conf"
 
-/* Those of the system only: what belongs to a user's manager is started by nobody before a login. */
+bool kup_unit_of(const char *cgroup, char unit[256])
+{
+	static const char suffix[] = ".service";
+	const size_t tail = strlen(suffix);
+	size_t len;
+
+	/* What belongs to a user's manager is started by nobody before a login. */
+	if (strstr(cgroup, "/user@"))
+		return false;
+	for (; *cgroup; cgroup += len + !!cgroup[len]) {
+		len = strcspn(cgroup, "/");
+		if (len > tail && len < 256 && !strncmp(cgroup + len - tail, suffix, tail)) {
+			memcpy(unit, cgroup, len);
+			unit[len] = '\0';
+			return true;
+		}
+	}
+	return false;
+}
+
 static int hold(struct json_object *task, void *ctx)
 {
-	const char *cgroup = kup_json_text(task, "cgroup"), *unit = strrchr(cgroup, '/');
-	char path[512], text[600];
+	char unit[256], dir[320], path[400], text[512];
 
 	(void)ctx;
-	unit = unit ? unit + 1 : cgroup;
-	if (strlen(unit) <= 8 || strcmp(unit + strlen(unit) - 8, ".service") || strstr(cgroup, "/user@"))
+	if (!kup_unit_of(kup_json_text(task, "cgroup"), unit))
 		return 0;
-	snprintf(path, sizeof(path), DROP_IN, unit);
+	snprintf(dir, sizeof(dir), DIR, unit);
+	snprintf(path, sizeof(path), "%s/kup-ppp.conf", dir);
 	snprintf(text, sizeof(text), "# Kept by kup-ppp, which restores it.\n[Unit]\nConditionPathExists=!%s\n", path);
-	*strrchr(path, '/') = '\0';
-	kup_mkdirs(path, 0755);
-	strcat(path, "/kup-ppp.conf");
+	kup_mkdirs(dir, 0755);
 	if (!kup_replace_file(path, text))
 		chmod(path, 0644);
 	return 0;
@@ -39,12 +56,10 @@ void kup_units_hold(struct json_object *plan)
 
 void kup_units_release(void)
 {
-	char pattern[64];
 	glob_t g;
 	size_t i;
 
-	snprintf(pattern, sizeof(pattern), DROP_IN, "*");
-	if (glob(pattern, 0, NULL, &g))
+	if (glob(FILES, 0, NULL, &g))
 		return;
 	for (i = 0; i < g.gl_pathc; i++)
 		unlink(g.gl_pathv[i]);

@@ -23,6 +23,7 @@
 #include "plan.h"
 #include "steps.h"
 #include "sysctl.h"
+#include "units.h"
 #include "util.h"
 
 static char dir[] = "/tmp/kup-test.XXXXXX";
@@ -367,6 +368,28 @@ static void test_sysctl(void)
 	CHECK(kup_sysctl_lend(at("none"), at("saved"), "1") < 0 && access(at("saved"), F_OK));
 }
 
+static void test_units(void)
+{
+	static const char *const in[][2] = {
+		{ "/system.slice/cache.service", "cache.service" }, { "/system.slice/cache.service/payload", "cache.service" },
+		{ "/system.slice/system-memcached.slice/memcached@1.service", "memcached@1.service" },
+		{ "/", "" }, { "/system.slice", "" }, { "/.service", "" }, { "/a.services", "" }, { "/user.slice/user-7.slice/user@7.service/x.service", "" },
+	};
+	char unit[256], longest[300];
+
+	for (size_t i = 0; i < KUP_ARRAY_SIZE(in); i++) {
+		bool is = kup_unit_of(in[i][0], unit);
+
+		CHECK_FOR(is == !!*in[i][1] && (!is || !strcmp(unit, in[i][1])), "%s", in[i][0]);
+	}
+	memset(longest, 'x', sizeof(longest));
+	strcpy(longest + 255 - 8, ".service");
+	CHECK(kup_unit_of(longest, unit) && strlen(unit) == 255);
+	memset(longest, 'x', 255);
+	strcpy(longest + 256 - 8, ".service");
+	CHECK(!kup_unit_of(longest, unit));
+}
+
 static const struct ktap_test tests[] = {
 	{ "setup", setup },
 	{ "store: files go in and come out", test_pack },
@@ -379,6 +402,7 @@ static const struct ktap_test tests[] = {
 	{ "faults on demand", test_faults },
 	{ "health commands", test_health },
 	{ "plan", test_plan },
+	{ "the service of a cgroup", test_units },
 	{ "files in memory", test_files },
 	{ "teardown", teardown },
 	{ "which CRIU serves which kernel", test_criu },
