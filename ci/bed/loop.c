@@ -92,7 +92,7 @@ bool bed_wait(bool (*done)(void), unsigned int seconds)
 			if (!pf[i].revents || lines_read(all[i]))
 				continue;
 			if (all[i] == &bed.client)
-				bed_fail("the client ended before its time");
+				bed_fail("the client ended before its time: %s", bed.answer ? json_object_to_json_string(bed.answer) : "no word");
 			qemu_check();
 			bed_fail("QEMU closed the guest's serial line");
 		}
