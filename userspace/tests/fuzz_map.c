@@ -63,7 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (i = 0; i < nr && (i + 1) * sizeof(*r) <= size - 2; i++)
 		frames += frames_of(&r[i], maps, size - 2, data[1] & 1);
 	if (!kup_maps_check(maps, size - 2, nr, frames)) {
-		const uint64_t *sum = kup_maps_sums(maps, size - 2, nr), *end = (void *)(maps + size - 2);
+		const __u64 *sum = kup_maps_sums(maps, size - 2, nr), *end = (void *)(maps + size - 2);
 
 		for (i = 0; i < nr; i++) {
 			accepted(&r[i], maps, size - 2);
