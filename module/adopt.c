@@ -250,7 +250,7 @@ static int take_chunk(const struct kup_record *rec, const struct kup_chunk *c, c
 	while (kup_walk_next(&walk, &run))
 		for (i = 0; i < run.nr; i++)
 			if (!(walk.shared ? take_shared(frames, run.pfn + i) : take_frame(frames, run.pfn + i))) {
-				kup_say(why, "frame %#x of process %u at %#llx is not reserved, or named twice", run.pfn + i, rec->mm->pid,
+				kup_say(why, "frame %#x of %s %u at %#llx is not reserved, or named twice", run.pfn + i, kup_record_kind(rec), rec->mm->pid,
 					c->addr + (run.first + i) * KUP_FRAME_SIZE);
 				return -EBADMSG;
 			}
@@ -382,6 +382,15 @@ out:
 	return err;
 }
 
+static u32 count_processes(void)
+{
+	u32 i, nr = 0;
+
+	for (i = 0; i < kup_new.h->nr_mms; i++)
+		nr += !kup_is_shmem(kup_new.rec[i].mm);
+	return nr;
+}
+
 int kup_adopt(struct kup_adopt *a)
 {
 	const struct kup_handover *h;
@@ -406,7 +415,7 @@ int kup_adopt(struct kup_adopt *a)
 		return err;
 	}
 	h = kup_new.h;
-	a->nr_mms = h->nr_mms;
+	a->nr_mms = count_processes();
 	a->frames = h->nr_frames;
 	a->store_size = h->store_size;
 	a->stub_cycles = h->stub_tsc_out - h->stub_tsc_in;
@@ -415,7 +424,7 @@ int kup_adopt(struct kup_adopt *a)
 	a->block_order = h->block_order;
 	memcpy(a->release, h->release, sizeof(a->release));
 	kup.counters = (struct kup_status) {
-		.nr_mms = h->nr_mms,
+		.nr_mms = a->nr_mms,
 		.area = h->self,
 		.store_size = h->store_size,
 	};

@@ -58,7 +58,7 @@ static struct kup_record *find_record(u32 pid)
 	u32 i;
 
 	for (i = 0; i < kup_new.h->nr_mms; i++)
-		if (kup_new.rec[i].mm->pid == pid)
+		if (kup_new.rec[i].mm->pid == pid && !kup_is_shmem(kup_new.rec[i].mm))
 			return &kup_new.rec[i];
 	return NULL;
 }

@@ -20,6 +20,7 @@
  *    PROTECTION_PAGE also comes from rmap walks of file pages, without mmap_lock: never for a preserved address, so it
  *    is looked at page by page.
  */
+#include <linux/file.h>
 #include <linux/highmem.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
@@ -86,7 +87,7 @@ static struct vm_area_struct *vma_of(struct mm_struct *mm, struct vm_area_struct
 	return vma && kup_vma_fits(vma) && vma->anon_vma ? vma : NULL;
 }
 
-static void drop_frame(struct page *page)
+void kup_drop_frame(struct page *page)
 {
 	kup_free_frame(page);
 	atomic64_inc(&kup_new.dropped);
@@ -195,7 +196,7 @@ static unsigned int bind_run(struct vm_area_struct *vma, pgprot_t prot, unsigned
 			if (uncounted->copies)
 				__free_page(page);
 			else
-				drop_frame(page);
+				kup_drop_frame(page);
 			continue;
 		}
 		__ClearPageReserved(page);
@@ -380,12 +381,12 @@ static void drop_strays(struct mm_struct *mm, const struct kup_chunk *c)
 			if (!vma && walk.shared)
 				drop_shared(pfn_to_page(run.pfn + i));
 			else if (!vma)
-				drop_frame(pfn_to_page(run.pfn + i));
+				kup_drop_frame(pfn_to_page(run.pfn + i));
 		}
 }
 
 /* The busy bit of a chunk that is not done; false if it is. */
-static bool chunk_begin(struct kup_record *rec, u32 i)
+bool kup_chunk_begin(struct kup_record *rec, u32 i)
 {
 	if (kup_chunk_done(rec, i))
 		return false;
@@ -410,7 +411,7 @@ static unsigned int chunk_pages(const struct kup_chunk *c)
 	return pages;
 }
 
-static void chunk_end(struct kup_record *rec, u32 i)
+void kup_chunk_end(struct kup_record *rec, u32 i)
 {
 	set_bit(i, rec->done);	/* before the busy bit is released, which orders it */
 	clear_and_wake_up_bit(i % BITS_PER_LONG, &rec->busy[BIT_WORD(i)]);
@@ -428,7 +429,7 @@ static int bind_locked(struct kup_attached *att, u32 i, pmd_t *pmd, pgtable_t *t
 	struct page **copy = NULL;
 	int err = 0;
 
-	if (!chunk_begin(att->rec, i))
+	if (!kup_chunk_begin(att->rec, i))
 		return 0;
 	if (keep) {
 		copy = copy_frames(c);
@@ -448,7 +449,7 @@ static int bind_locked(struct kup_attached *att, u32 i, pmd_t *pmd, pgtable_t *t
 		drop_strays(mm, c);
 	}
 	free_copies(copy);
-	chunk_end(att->rec, i);
+	kup_chunk_end(att->rec, i);
 	return 0;
 }
 
@@ -658,10 +659,10 @@ const struct kup_space_ops kup_attached_ops = {
 
 static void drop_chunk(struct kup_record *rec, u32 i)
 {
-	if (!chunk_begin(rec, i))
+	if (!kup_chunk_begin(rec, i))
 		return;
 	drop_strays(NULL, &rec->chunks[i]);
-	chunk_end(rec, i);
+	kup_chunk_end(rec, i);
 }
 
 /* Its process has copies of them. */
@@ -696,4 +697,7 @@ void kup_drop_record(struct kup_record *rec)
 		free_copied(rec, i);
 		cond_resched();
 	}
+	if (rec->file)
+		fput(rec->file);
+	rec->file = NULL;
 }

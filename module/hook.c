@@ -7,6 +7,7 @@
  *   do_coredump            holes are not dumped
  *   prctl                  khugepaged would fill holes; it stays away only as long as THP is disabled for the mm
  *   pagemap_read, do_pagemap_cmd  CRIU asks here which pages to copy: not one that only came back because somebody looked at it
+ *   shmem_file_llseek      and here which of shared memory, by SEEK_DATA
  *   userfaultfd_ioctl      UFFDIO_COPY and its like fill holes; so nothing is left unbound before a range is registered
  *   write_enabled_file_bool  debugfs kprobes/enabled = 0 would silently end all probes: -EBUSY (with hook=kprobe)
  *
@@ -215,6 +216,14 @@ static __used long on_pagemap(struct file *file)
 	return 0;
 }
 
+static __used long on_llseek(struct file *file, loff_t offset, int whence)
+{
+	long ret = whence == SEEK_DATA && kup_shmem_is_hidden(file) ? -ENXIO : 0;
+
+	leave();
+	return ret;
+}
+
 static __used long on_coredump(void)
 {
 	touch(current->mm, 0, TASK_SIZE_MAX);	/* a dump with a hole is better than none */
@@ -306,6 +315,7 @@ STUB(madvise, on_madvise);
 STUB(vector_madvise, on_vector_madvise);
 STUB(pagemap, on_pagemap);
 STUB(pagemap_scan, on_pagemap);
+STUB(llseek, on_llseek);
 STUB(coredump, on_coredump);
 STUB(prctl, on_prctl);
 STUB(uffd, on_uffd);
@@ -333,6 +343,11 @@ static bool want_pagemap(unsigned long file, unsigned long arg)
 	return lookup(((struct file *)file)->private_data);
 }
 #define want_pagemap_scan want_pagemap
+
+static bool want_llseek(unsigned long file, unsigned long offset)
+{
+	return kup_shmem_is_kept((struct file *)file);
+}
 
 static bool want_coredump(unsigned long info, unsigned long unused)
 {
@@ -374,6 +389,7 @@ static struct hook hooks[] = {
 	{ HOOK(vector_madvise), .symbol = { "vector_madvise" }, .needed = KUP_COMPAT_VECTOR_MADVISE },
 	{ HOOK(pagemap), .symbol = { "pagemap_read" }, .needed = true },
 	{ HOOK(pagemap_scan), .symbol = { "do_pagemap_cmd" } },			/* from 6.7 on */
+	{ HOOK(llseek), .symbol = { "shmem_file_llseek" }, .needed = true },
 	/* renamed in 6.17 ("coredump: rename do_coredump() to vfs_coredump()") */
 	{ HOOK(coredump), .symbol = { "do_coredump", "vfs_coredump" } },
 	{ HOOK(uffd), .symbol = { "userfaultfd_ioctl" } },

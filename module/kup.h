@@ -6,9 +6,11 @@
  *   old kernel   the process's mm, as before. PRESERVE moves the entries (or a whole page table) out of the page tables into
  *                a hidden table; mapcount, refcount, memcg charge, LRU and rss stay as they are. With no entry to be found,
  *                neither reclaim, migration nor KSM can take the frame. The module holds mm_users, so that exit waits.
+ *                That of a file of tmpfs (shared memory): the file, as before, and a reference of the module's keeps it where it is.
  *   the jump     the handover: the stub reserves it before the new kernel's allocator exists.
  *   new kernel   PageReserved, refcount 1, owned by the handover; from ATTACH on by the struct kup_space of a process;
- *                from its binding on by the process's page tables, as any anonymous page.
+ *                from its binding on by the process's page tables, as any anonymous page; that of a file by the file, from
+ *                ATTACH_SHMEM on.
  */
 #ifndef KUP_H
 #define KUP_H
@@ -61,6 +63,11 @@ void kup_space_put(struct kup_space *space);
 /* symbols.c: what the kernel does not export. See kup_syms in symbols.h. */
 int kup_symbols_init(char *why, size_t len);	/* all or -ENODEV with the missing ones named */
 
+/* shmem.c */
+bool kup_is_tmpfs(const struct file *file);		/* a regular file of it; shared memory is one, whatever it came from */
+bool kup_shmem_is_kept(const struct file *file);	/* by PRESERVE_SHMEM. Any context, under RCU */
+bool kup_shmem_is_hidden(const struct file *file);	/* and current is not to see its data */
+
 struct kup_ctx {
 	struct mutex lock;		/* all fields, all ioctls but STATUS, SCAN and DRAIN with WAIT */
 	enum kup_state state;
@@ -80,6 +87,7 @@ unsigned long kup_max_pfn(void);	/* one past the last frame of RAM */
 int kup_prepare(struct kup_prepare *p);			/* window.c */
 int kup_scan(struct kup_scan *s);			/* scan.c; takes no kup.lock */
 int kup_preserve(struct kup_preserve *p);		/* preserve.c */
+int kup_preserve_shmem(struct kup_shmem *s);		/* shmem.c */
 int kup_seal(struct kup_seal *s);			/* seal.c */
 int kup_keep(struct kup_fallback *f);			/* keep.c */
 void kup_old_abort(void);				/* PREPARED, PRESERVED, SEALED -> IDLE; cannot fail */
@@ -91,6 +99,7 @@ void kup_old_exit(void);				/* at module exit, in IDLE */
 int kup_adopt(struct kup_adopt *a);			/* adopt.c */
 int kup_verify(struct kup_verify *v);			/* verify.c */
 int kup_attach(struct kup_attach *a);			/* attach.c */
+int kup_attach_shmem(struct kup_shmem *s);		/* shmem_attach.c */
 int kup_commit(char *why);				/* attach.c */
 int kup_drain(u32 flags);				/* drain.c; takes kup.lock itself, WAIT sleeps without it */
 int kup_new_abort(char *why);				/* ADOPTED -> IDLE; -EBUSY if a process is attached */

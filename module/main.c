@@ -53,6 +53,7 @@ union argument {
 	struct kup_adopt adopt;
 	struct kup_verify verify;
 	struct kup_attach attach;
+	struct kup_shmem shmem;
 	struct kup_simple simple;
 	struct kup_fallback fallback;
 };
@@ -92,6 +93,11 @@ static int do_preserve(union argument *arg)
 	return kup_preserve(&arg->preserve);
 }
 
+static int do_preserve_shmem(union argument *arg)
+{
+	return kup_preserve_shmem(&arg->shmem);
+}
+
 static int do_seal(union argument *arg)
 {
 	return kup_seal(&arg->seal);
@@ -123,6 +129,11 @@ static int do_verify(union argument *arg)
 static int do_attach(union argument *arg)
 {
 	return kup_attach(&arg->attach);
+}
+
+static int do_attach_shmem(union argument *arg)
+{
+	return kup_attach_shmem(&arg->shmem);
 }
 
 static int do_commit(union argument *arg)
@@ -190,12 +201,14 @@ static const struct command {
 	{ KUP_IOC_SCAN, 0, ANY, offsetof(struct kup_scan, why), true, do_scan },
 	{ KUP_IOC_PREPARE, 0, IN(IDLE), offsetof(struct kup_prepare, why), false, do_prepare },
 	{ KUP_IOC_PRESERVE, 0, IN(PREPARED) | IN(PRESERVED), offsetof(struct kup_preserve, why), false, do_preserve },
+	{ KUP_IOC_PRESERVE_SHMEM, 0, IN(PREPARED) | IN(PRESERVED), offsetof(struct kup_shmem, why), false, do_preserve_shmem },
 	{ KUP_IOC_SEAL, KUP_SEAL_SUMS, IN(PRESERVED), offsetof(struct kup_seal, why), false, do_seal },
 	{ KUP_IOC_ABORT, 0, IN(PREPARED) | IN(PRESERVED) | IN(SEALED) | IN(ADOPTED), offsetof(struct kup_simple, why), false,
 	  do_abort },
 	{ KUP_IOC_ADOPT, KUP_ADOPT_NETLOCK, IN(IDLE), offsetof(struct kup_adopt, why), false, do_adopt },
 	{ KUP_IOC_VERIFY, 0, IN(ADOPTED), offsetof(struct kup_verify, why), false, do_verify },
 	{ KUP_IOC_ATTACH, 0, IN(ADOPTED), offsetof(struct kup_attach, why), false, do_attach },
+	{ KUP_IOC_ATTACH_SHMEM, 0, IN(ADOPTED), offsetof(struct kup_shmem, why), false, do_attach_shmem },
 	{ KUP_IOC_COMMIT, 0, IN(ADOPTED), offsetof(struct kup_simple, why), false, do_commit },
 	{ KUP_IOC_DRAIN, KUP_DRAIN_HOLD | KUP_DRAIN_RUN | KUP_DRAIN_WAIT, ANY, offsetof(struct kup_simple, why), true, do_drain },
 	{ KUP_IOC_FALLBACK, 0, IN(PREPARED) | IN(ADOPTED), offsetof(struct kup_fallback, why), false, do_fallback },

@@ -9,6 +9,7 @@
 #include <linux/mmu_notifier.h>
 
 #include <kup/handover.h>
+#include <kup/map.h>
 
 #include "compat/compat.h"
 #include "kup.h"
@@ -197,6 +198,38 @@ struct kup_old_mm {
 };
 
 extern struct list_head kup_old_mms;	/* preserve.c, under kup.lock */
+
+/* What a file has in 2 MiB of it; each page with a reference of ours. */
+struct kup_cached {
+	struct list_head node;		/* of kup_old_shmem.cached, sorted by off */
+	u64 off;
+	unsigned int nr;
+	u32 pfn[KUP_CHUNK_PAGES];	/* or KUP_PFN_NONE */
+};
+
+/* Preserved shared memory: a file of tmpfs. */
+struct kup_old_shmem {
+	struct list_head node;		/* of kup_old_shmems; readers: RCU */
+	struct rcu_head rcu;
+	struct file *file;
+	const struct inode *inode;
+	struct pid *owner;		/* process that asked for it; an address only, to compare */
+	u32 id;
+	char name[TASK_COMM_LEN];
+	struct list_head cached;
+	u32 nr_cached;
+	u64 pages;
+};
+
+extern struct list_head kup_old_shmems;	/* shmem.c, under kup.lock */
+
+/**
+ * kup_shmem_hold_again - take the pages as the files have them now, which may be others than PRESERVE_SHMEM found
+ *
+ * kup.lock, sleeps. Return: 0, or a negative errno, maybe with @why; then those that were held are still.
+ */
+int kup_shmem_hold_again(char *why);
+void kup_shmem_let_go(void);		/* of all files. kup.lock */
 
 void kup_old_wait(bool disarmed);	/* preserve.c: until nothing of the last ABORT is left to do, but for the hook if not @disarmed */
 int kup_check_frozen(struct mm_struct *mm, char *why);	/* preserve.c: -EBUSY with @why naming a thread that is not */

@@ -500,6 +500,7 @@ void kup_old_abort(void)
 	schedule_work(&release_work);
 	schedule_work(&disarm_work);
 	kup_seal_undo();
+	kup_shmem_let_go();
 	kup_store_reset();
 	kup_keep_forget();
 	kup_window_free();

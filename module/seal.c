@@ -7,6 +7,7 @@
  *   3. The maps section is encoded into pages of its own. Each frame sets its bit in a bitmap of all RAM, which shows a frame
  *      named twice that is none of those, and later gives the extents in order: nothing is sorted.
  *      With KUP_SEAL_SUMS what is in them is summed up on the way (verify.c).
+ *      The pages of shared memory are taken anew, as their files have them now.
  *   4. The stream's pages and the area get their bits. Blocks are filled up, order by order, until the extents are few or memory
  *      would be short.
  *   5. Extents, directory and header go to the area; the header, with the sums of all, last.
@@ -209,6 +210,29 @@ static int grow_maps(u64 end)
 	return kup_pages_reserve(&maps, DIV_ROUND_UP(end, PAGE_SIZE));
 }
 
+/* A chunk of @nr pages whose payload, of @size bytes, is in s->payload. */
+static int write_chunk(struct seal *s, struct kup_mm_record *r, struct kup_chunk *c, unsigned int nr, unsigned int size)
+{
+	int err;
+
+	if (size) {
+		if (s->end / 8 > U32_MAX)
+			return -ENOSPC;
+		c->value = s->end / 8;
+		err = grow_maps(s->end + size);
+		if (err)
+			return err;
+		kup_pages_write(&maps, s->end, s->payload, size);
+		s->end += size;
+	}
+	kup_pages_write(&maps, r->chunks_off + r->nr_chunks++ * sizeof(*c), c, sizeof(*c));
+	if (s->sums)
+		s->sums[s->nr_sums++] = kup_chunk_sum(c, s->payload);
+	r->nr_huge += c->kind == KUP_CHUNK_HUGE;
+	r->nr_pages += nr;
+	return 0;
+}
+
 static int encode_chunk(struct seal *s, struct kup_old_mm *om, const struct kup_hidden *h, struct kup_mm_record *r)
 {
 	struct kup_chunk c = { .addr = h->addr };
@@ -240,22 +264,7 @@ static int encode_chunk(struct seal *s, struct kup_old_mm *om, const struct kup_
 		if (size < 0)
 			size = kup_chunk_encode(&c, s->pfn, false, s->payload);
 	}
-	if (size) {
-		if (s->end / 8 > U32_MAX)
-			return -ENOSPC;
-		c.value = s->end / 8;
-		err = grow_maps(s->end + size);
-		if (err)
-			return err;
-		kup_pages_write(&maps, s->end, s->payload, size);
-		s->end += size;
-	}
-	kup_pages_write(&maps, r->chunks_off + r->nr_chunks++ * sizeof(c), &c, sizeof(c));
-	if (s->sums)
-		s->sums[s->nr_sums++] = kup_chunk_sum(&c, s->payload);
-	r->nr_huge += c.kind == KUP_CHUNK_HUGE;
-	r->nr_pages += nr;
-	return 0;
+	return write_chunk(s, r, &c, nr, size);
 }
 
 static int encode_mm(struct seal *s, struct kup_old_mm *om, struct kup_mm_record *r)
@@ -269,6 +278,30 @@ static int encode_mm(struct seal *s, struct kup_old_mm *om, struct kup_mm_record
 	}
 	s->nr_frames += r->nr_pages;
 	return err;
+}
+
+static int encode_shmem(struct seal *s, const struct kup_old_shmem *os, struct kup_mm_record *r)
+{
+	const struct kup_cached *cached;
+	int err = 0, size;
+
+	list_for_each_entry(cached, &os->cached, node) {
+		struct kup_chunk c = { .addr = cached->off };
+
+		memcpy(s->pfn, cached->pfn, sizeof(s->pfn));
+		err = name_chunk(s);
+		if (err)
+			return err;
+		size = kup_chunk_encode(&c, s->pfn, false, s->payload);
+		if (size < 0)
+			return size;
+		err = write_chunk(s, r, &c, cached->nr, size);
+		if (err)
+			return err;
+		cond_resched();
+	}
+	s->nr_frames += r->nr_pages;
+	return 0;
 }
 
 static void find_in_chunk(struct seal *s, unsigned long *once, struct kup_old_mm *om, const struct kup_hidden *h)
@@ -330,11 +363,14 @@ static int write_sums(struct seal *s)
 static int encode_maps(struct seal *s, bool sums)
 {
 	u64 tables = s->nr_mms * sizeof(struct kup_mm_record), record = 0, chunks = 0;
+	struct kup_old_shmem *os;
 	struct kup_old_mm *om;
 	int err;
 
 	list_for_each_entry(om, &kup_old_mms, node)
 		chunks += om->nr_chunks;
+	list_for_each_entry(os, &kup_old_shmems, node)
+		chunks += os->nr_cached;
 	s->end = tables + chunks * sizeof(struct kup_chunk);
 	if (sums) {
 		s->sums = kvmalloc_array(chunks ?: 1, sizeof(*s->sums), GFP_KERNEL);
@@ -358,6 +394,17 @@ static int encode_maps(struct seal *s, bool sums)
 		kup_pages_write(&maps, record, &r, sizeof(r));
 		record += sizeof(r);
 		tables += om->nr_chunks * sizeof(struct kup_chunk);
+	}
+	list_for_each_entry(os, &kup_old_shmems, node) {
+		struct kup_mm_record r = { .pid = os->id, .flags = KUP_MM_SHMEM, .chunks_off = tables };
+
+		strscpy(r.comm, os->name, sizeof(r.comm));
+		err = encode_shmem(s, os, &r);
+		if (err)
+			return err;
+		kup_pages_write(&maps, record, &r, sizeof(r));
+		record += sizeof(r);
+		tables += os->nr_cached * sizeof(struct kup_chunk);
 	}
 	return write_sums(s);
 }
@@ -524,7 +571,7 @@ static int seal(struct seal *s, struct kup_seal *arg)
 	s->frames = kvcalloc(s->words, sizeof(*s->frames), GFP_KERNEL);
 	if (!s->frames)
 		return -ENOMEM;
-	err = find_shared(s);
+	err = find_shared(s) ?: kup_shmem_hold_again(s->why);
 	if (err)
 		return err;
 	err = encode_maps(s, arg->flags & KUP_SEAL_SUMS);
@@ -562,9 +609,12 @@ static int seal(struct seal *s, struct kup_seal *arg)
 
 static int hide_all_moved(struct seal *s)
 {
+	struct kup_old_shmem *os;
 	struct kup_old_mm *om;
 	int err = 0;
 
+	list_for_each_entry(os, &kup_old_shmems, node)
+		s->nr_mms++;
 	list_for_each_entry(om, &kup_old_mms, node) {
 		err = kup_hide_moved(om, s->why);
 		if (err)

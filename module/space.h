@@ -25,7 +25,7 @@
 
 struct kup_attached;
 
-/* One process of the handover. */
+/* One process of the handover, or a file in memory: then nobody attaches it, and its chunks are done one after the other. */
 struct kup_record {
 	const struct kup_mm_record *mm;
 	const struct kup_chunk *chunks;
@@ -35,6 +35,7 @@ struct kup_record {
 	atomic_t nr_done;
 	struct kup_attached *att;	/* kup.lock; NULL: no process has it */
 	struct mm_struct *held;		/* kup.lock; by share.c, while ATTACH has another record */
+	struct file *file;		/* kup.lock; of shared memory: to which it was given, until COMMIT or ABORT are done with it */
 };
 
 /* A process that has a record. */
@@ -61,6 +62,9 @@ int kup_bind_chunk(struct kup_attached *att, u32 i);
 int kup_bind_range(struct kup_attached *att, unsigned long start, unsigned long end);
 void kup_drop_record(struct kup_record *rec);
 void kup_free_frame(struct page *page);
+void kup_drop_frame(struct page *page);			/* zeroes, frees and counts it */
+bool kup_chunk_begin(struct kup_record *rec, u32 i);	/* takes the busy bit; false if the chunk is done. Sleeps */
+void kup_chunk_end(struct kup_record *rec, u32 i);	/* it is done; gives the busy bit back */
 void kup_charge(struct folio *folio);	/* to the active memcg */
 bool kup_vma_fits(const struct vm_area_struct *vma);
 extern const struct mmu_notifier_ops kup_notifier_ops;
@@ -69,6 +73,12 @@ extern const struct kup_space_ops kup_attached_ops;
 static inline bool kup_chunk_done(const struct kup_record *rec, u32 i)
 {
 	return test_bit(i, rec->done);
+}
+
+/* For messages. */
+static inline const char *kup_record_kind(const struct kup_record *rec)
+{
+	return kup_is_shmem(rec->mm) ? "shared memory" : "process";
 }
 
 static inline bool kup_record_done(const struct kup_record *rec)

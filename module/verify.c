@@ -40,7 +40,7 @@ static int verify_record(struct kup_verify *v, const struct kup_record *rec, con
 	for (i = 0; i < rec->mm->nr_chunks; i++) {
 		kup_walk_begin(&walk, &rec->chunks[i], kup_new.stream.base);
 		if (sum_of(&walk) != sums[i]) {
-			kup_say(v->why, "memory of process %u (%s) from %#llx to %#llx is not as it was sealed", rec->mm->pid,
+			kup_say(v->why, "memory of %s %u (%s) from %#llx to %#llx is not as it was sealed", kup_record_kind(rec), rec->mm->pid,
 				rec->mm->comm, rec->chunks[i].addr, rec->chunks[i].addr + KUP_CHUNK_SIZE);
 			return -EBADMSG;
 		}
@@ -77,7 +77,7 @@ int kup_verify(struct kup_verify *v)
 		const struct kup_record *rec = &kup_new.rec[i];
 
 		if ((rec->att && !kup_is_dead(rec->att)) || atomic_read(&rec->nr_done)) {
-			kup_say(v->why, "process %u has its memory back, and may have written to it", rec->mm->pid);
+			kup_say(v->why, "%s %u has its memory back, and may have written to it", kup_record_kind(rec), rec->mm->pid);
 			return -EBUSY;
 		}
 	}

@@ -64,7 +64,7 @@ void kup_carry_file(struct kup_carry *c, const struct kup_task *t, const char *o
 {
 	if (!kup_file_is_volatile(via))
 		return;
-	if (S_ISREG(st->st_mode) && (uint64_t)st->st_size > KUP_FILE_MAX)
+	if (S_ISREG(st->st_mode) && (uint64_t)st->st_size > KUP_FILE_MAX && !kup_file_stays(via, st))
 		kup_refuse(c, t, object, "put it on a disk, or let the process close it",
 			   "a file of %lld MiB that exists in memory only; up to %llu MiB are carried", (long long)st->st_size >> 20,
 			   KUP_FILE_MAX >> 20);

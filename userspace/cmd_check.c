@@ -46,8 +46,7 @@ static void print_process(struct json_object *p)
 		printf("  by criu  %10.1f MiB: merged %.1f, executable %.1f, copies of file pages %.1f\n",
 		       mib(m, "merged_pages") + mib(m, "exec_pages") + mib(m, "filecow_pages"), mib(m, "merged_pages"),
 		       mib(m, "exec_pages"), mib(m, "filecow_pages"));
-		printf("  shared   %10.1f MiB: by criu if it has no file; files of tmpfs must be there in the new system\n",
-		       mib(m, "shmem_pages"));
+		printf("  in place %10.1f MiB of shared memory and files of tmpfs that it has mapped\n", mib(m, "shmem_pages"));
 		if (kup_json_int(m, "swapped_pages"))
 			printf("  swapped  %10.1f MiB, brought in first\n", mib(m, "swapped_pages"));
 	}

@@ -6,7 +6,7 @@
  *      before anything opens the network and before there is a service manager, which is kept from starting anew what comes back
  *   2. plan and images come out of the module's store; with `verify`, the memory is compared with its sums
  *   3. one CRIU for each tree restores it; when all have (`post-restore`): each process is put into its cgroup and ATTACHed to its
- *      memory. When all threads stand at their last instruction before user space (`pre-resume`): the network opens
+ *      memory, and files of shared memory get their pages. When all threads stand at their last instruction before user space (`pre-resume`): the network opens
  *   4. COMMIT: the applications run for good
  *   5. the report; the images are removed
  *
@@ -44,6 +44,7 @@
 #include "putback.h"
 #include "report.h"
 #include "settings.h"
+#include "shmem.h"
 #include "sockopts.h"
 #include "sysctl.h"
 #include "timers.h"
@@ -359,6 +360,8 @@ static int at_barrier(void *ctx, const char *action, struct kup_err *err)
 		ret = step(r, "attach", err);
 		if (!ret)
 			ret = kup_plan_each_task(r->plan, attach, &a);
+		if (!ret)
+			ret = kup_shmem_attach(r->dev, r->plan, err);
 		return ret ? ret : step(r, "resume", err);
 	}
 	rearm_timers(r->plan);

@@ -27,7 +27,7 @@ static struct json_object *module_to_json(const struct kup_status *st)
 		{ "window_base", st->window_base },	    { "window_size", st->window_size },
 		{ "area", st->area },			    { "processes", st->nr_mms },
 		{ "preserved_pages", st->preserved_pages }, { "preserved_huge", st->preserved_huge },
-		{ "faulted_back", st->faulted_back },	    { "shown_pages", st->shown_pages },
+		{ "preserved_shmem", st->preserved_shmem }, { "faulted_back", st->faulted_back },	    { "shown_pages", st->shown_pages },
 		{ "evacuated_pages", st->evacuated_pages }, { "store_size", st->store_size },
 		{ "unbound_pages", st->unbound_pages },	    { "bound_pages", st->bound_pages },
 		{ "bound_huge", st->bound_huge },	    { "fault_binds", st->fault_binds },

@@ -7,7 +7,7 @@
  *   3. a cgroup for each tree, in which it can be frozen; the applications run until here
  *   4. one CRIU for each tree is started; when all have started up and before they touch a task (`pre-dump`):
  *      keep new connections out, let the applications accept those that there are, freeze all trees, let the kernel send what is left
- *      of those that were closed, close the network, PRESERVE all processes
+ *      of those that were closed, close the network, PRESERVE all processes and what they share
  *   5. the CRIUs dump what they still see, and leave the tasks frozen
  *   6. plan and images go to the module's store
  *   7. SEAL, and the jump
@@ -42,6 +42,7 @@
 #include "plan.h"
 #include "prepared.h"
 #include "putback.h"
+#include "shmem.h"
 #include "survey.h"
 #include "util.h"
 
@@ -146,6 +147,8 @@ static int at_pre_dump(void *ctx, const char *action, struct kup_err *err)
 	ret = kup_step_begin(&s->steps, "preserve", err);
 	for (i = 0; i < s->forest->nr && !ret; i++)
 		ret = preserve_tree(s, &s->forest->trees[i], err);
+	if (!ret)
+		ret = kup_shmem_preserve(s->dev, s->forest, s->files, s->plan, err);
 	if (!ret && s->stop_after == STAGE_PRESERVE) {
 		s->stopped = true;
 		ret = -ECANCELED;
@@ -220,6 +223,7 @@ static int store(struct switching *s, struct kup_err *err)
 	json_object_object_add(s->plan, "image_bytes", json_object_new_uint64(bytes));
 	json_object_object_add(s->plan, "image_pages", json_object_new_uint64(pages));
 	json_object_object_add(s->plan, "preserved_pages", json_object_new_uint64(st.preserved_pages));
+	json_object_object_add(s->plan, "preserved_shmem", json_object_new_uint64(st.preserved_shmem));
 	json_object_object_add(s->plan, "preserved_huge", json_object_new_uint64(st.preserved_huge));
 	json_object_object_add(s->plan, "faulted_back", json_object_new_uint64(st.faulted_back));
 	json_object_object_add(s->plan, "shown_pages", json_object_new_uint64(st.shown_pages));

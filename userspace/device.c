@@ -80,6 +80,12 @@ int kup_device_preserve(int dev, pid_t pid, struct kup_preserve *p, struct kup_e
 	return call(dev, KUP_IOC_PRESERVE, p, p->why, what, err);
 }
 
+int kup_device_preserve_shmem(int dev, int fd, uint32_t id, struct kup_shmem *s, struct kup_err *err)
+{
+	*s = (struct kup_shmem){ .size = sizeof(*s), .fd = fd, .id = id };
+	return call(dev, KUP_IOC_PRESERVE_SHMEM, s, s->why, "preserving shared memory", err);
+}
+
 int kup_device_seal(int dev, bool sums, struct kup_seal *s, struct kup_err *err)
 {
 	*s = (struct kup_seal){ .size = sizeof(*s), .flags = sums ? KUP_SEAL_SUMS : 0 };
@@ -124,6 +130,12 @@ int kup_device_attach(int dev, pid_t pid, pid_t old_pid, struct kup_attach *a, s
 	*a = (struct kup_attach){ .size = sizeof(*a), .pid = pid, .old_pid = old_pid };
 	snprintf(what, sizeof(what), "attaching pid %d to its memory", pid);
 	return call(dev, KUP_IOC_ATTACH, a, a->why, what, err);
+}
+
+int kup_device_attach_shmem(int dev, int fd, uint32_t id, pid_t pid, struct kup_shmem *s, struct kup_err *err)
+{
+	*s = (struct kup_shmem){ .size = sizeof(*s), .fd = fd, .id = id, .pid = pid };
+	return call(dev, KUP_IOC_ATTACH_SHMEM, s, s->why, "attaching shared memory", err);
 }
 
 int kup_device_commit(int dev, struct kup_err *err)

@@ -23,6 +23,13 @@ bool kup_file_is_volatile(const char *via)
 	return !statfs(via, &fs) && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
 }
 
+bool kup_file_stays(const char *via, const struct stat *st)
+{
+	struct statfs fs;
+
+	return S_ISREG(st->st_mode) && (uint64_t)st->st_size > KUP_FILE_SMALL && !statfs(via, &fs) && fs.f_type == TMPFS_MAGIC;
+}
+
 void kup_file_note(struct json_object *files, const char *path, const struct stat *st)
 {
 	struct json_object *o;
@@ -50,7 +57,7 @@ int kup_files_store(struct json_object *files, int out, uint64_t *bytes, struct 
 		char *data;
 		int ret;
 
-		if (!*name)
+		if (!*name || json_object_object_get_ex(o, "size", NULL))
 			continue;
 		data = kup_slurp(path, &len);
 		if (!data)
@@ -85,6 +92,23 @@ static int put_file(const char *path, const char *from, mode_t mode)
 	return ret;
 }
 
+static int make_empty(const char *path, off_t size, mode_t mode)
+{
+	struct statfs fs;
+	int fd, ret = 0;
+
+	/* Where it has no page another file of that name would show its own. */
+	unlink(path);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	if (fd < 0 || ftruncate(fd, size) || fstatfs(fd, &fs))
+		ret = -errno;
+	else if (fs.f_type != TMPFS_MAGIC)
+		ret = -EMEDIUMTYPE;
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
 static int put_one(const char *path, struct json_object *o, const char *from)
 {
 	const char *type = kup_json_text(o, "type");
@@ -104,6 +128,8 @@ static int put_one(const char *path, struct json_object *o, const char *from)
 		ret = mkdir(path, mode) ? -errno : 0;
 	} else if (!ret && !strcmp(type, "fifo")) {
 		ret = mkfifo(path, mode) ? -errno : 0;
+	} else if (!ret && json_object_object_get_ex(o, "size", NULL)) {
+		ret = make_empty(path, kup_json_int(o, "size"), mode);
 	} else if (!ret) {
 		snprintf(source, sizeof(source), "%s/%s", from, kup_json_text(o, "store"));
 		ret = put_file(path, source, mode);
@@ -120,6 +146,11 @@ int kup_files_put(struct json_object *files, const char *from, struct kup_err *e
 	json_object_object_foreach(files, path, o) {
 		int ret = put_one(path, o, from);
 
+		if (ret == -EMEDIUMTYPE) {
+			kup_err_set(err, -ENOTSUP, "%s was on tmpfs, and its memory was kept; here it is on another file system", path);
+			kup_err_next(err, "mount a tmpfs there, then `kup-ppp restore` again");
+			return -ENOTSUP;
+		}
 		if (ret)
 			return kup_err_set(err, ret, "putting %s back: %s", path, strerror(-ret));
 	}

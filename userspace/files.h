@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Files that exist in memory only (tmpfs, ramfs, an initramfs) and that a process holds: the new kernel's system doesn't have
- * them, and CRIU refers to them by name. Their content goes through the store.
+ * them, and CRIU refers to them by name. Their content goes through the store, or that of a large one stays where it is (shmem.h).
  *
- * In the plan: files: { PATH: { type: "file", "dir" or "fifo", mode, uid, gid, store: name in the store, of a file } }
+ * In the plan: files: { PATH: { type: "file", "dir" or "fifo", mode, uid, gid, store: name in the store, of a file, size: of one that
+ * is not in the store } }
  */
 #ifndef KUP_FILES_H
 #define KUP_FILES_H
@@ -16,13 +17,20 @@
 
 struct json_object;
 
-#define KUP_FILE_MAX	(64ull << 20)	/* a larger one is refused */
+#define KUP_FILE_MAX	(64ull << 20)	/* a larger one is refused, if it cannot stay where it is */
+#define KUP_FILE_SMALL	(1ull << 20)	/* up to here the store is as good, and the new system need not have tmpfs there */
 
 /**
  * kup_file_is_volatile - is it on a file system that lives in memory?
  * @via: a path that leads to it, such as /proc/PID/fd/N
  */
 bool kup_file_is_volatile(const char *via);
+
+/**
+ * kup_file_stays - can its content stay where it is?
+ * @via: as above
+ */
+bool kup_file_stays(const char *via, const struct stat *st);
 
 /**
  * kup_file_note - have a file carried
@@ -45,6 +53,8 @@ int kup_files_store(struct json_object *files, int out, uint64_t *bytes, struct 
 /**
  * kup_files_put - bring them back where they are not there, or not the same in size
  * @from: directory into which the store was unpacked
+ *
+ * Those whose content stayed where it was are made empty, and get it later: kup_shmem_attach().
  *
  * Return: 0 or a negative errno.
  */

@@ -12,6 +12,7 @@
  *			   pages, huge, left }] }]
  *   sockets		of each tree an array, see sockopts.h
  *   files		see files.h
+ *   shmem		see shmem.h
  *   verify		the handover has sums of the memory, to be compared before anything is restored
  *   health		[command, ...], and health_seconds: see health.h
  *   steps		see steps.h

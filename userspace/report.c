@@ -51,7 +51,7 @@ static void copy_int(struct json_object *to, struct json_object *from, const cha
 struct json_object *kup_report_new(struct json_object *plan, const struct kup_adopt *adopted, const struct kup_steps *steps,
 				   uint64_t resume_tsc)
 {
-	static const char *const from_plan[] = { "image_bytes", "image_pages", "preserved_pages", "preserved_huge", "faulted_back", "shown_pages", "evacuated_pages" };
+	static const char *const from_plan[] = { "image_bytes", "image_pages", "preserved_pages", "preserved_huge", "preserved_shmem", "faulted_back", "shown_pages", "evacuated_pages" };
 	struct json_object *r = json_object_new_object(), *array = json_object_new_array();
 	const uint64_t khz = kup_json_int(plan, "tsc_khz");
 	struct kup_steps all = { 0 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * forked_client HOST MEGABYTES: the outside of the forked scenario. It has a connection to each process, knows what each page of each
- * was last written, and compares every byte.
+ * forked_client HOST MEGABYTES [shared]: the outside of the scenarios forked and shared. It has a connection to each process, knows what
+ * each page of each was last written, and compares every byte.
  *
  *   load    each process writes to some of its pages
  *   verify  all memory of all is compared; then one process after the other writes to others, and all memory of all is compared again,
@@ -24,6 +24,7 @@ static struct process {
 	uint64_t *stamp;	/* of each page */
 } process[FORKED_NR];
 static uint64_t pages, last_stamp = 1, compared;
+static bool shared;	/* what one writes all have */
 
 static void fail(const char *why, unsigned int nr, uint64_t page)
 {
@@ -84,7 +85,7 @@ static void open_all(const char *host)
 		struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(FORKED_PORT + nr) };
 
 		process[nr].fd = socket(AF_INET, SOCK_STREAM, 0);
-		process[nr].stamp = malloc(pages * sizeof(uint64_t));
+		process[nr].stamp = shared && nr ? process[0].stamp : malloc(pages * sizeof(uint64_t));
 		for (uint64_t page = 0; page < pages; page++)
 			process[nr].stamp[page] = 1;
 		if (!inet_aton(host, &a.sin_addr) || connect(process[nr].fd, (void *)&a, sizeof(a)))
@@ -96,8 +97,9 @@ int main(int argc, char **argv)
 {
 	char phase[32];
 
-	if (argc != 3)
+	if (argc != 3 && argc != 4)
 		return 2;
+	shared = argc == 4;
 	pages = (strtoull(argv[2], NULL, 10) << 20) / FORKED_PAGE;
 	while (fgets(phase, sizeof(phase), stdin)) {
 		phase[strcspn(phase, "\n")] = '\0';

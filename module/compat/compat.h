@@ -36,6 +36,7 @@ static inline void kup_compat_hrtimer_setup(struct hrtimer *timer, enum hrtimer_
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
+#include <linux/pagemap.h>
 #include <linux/sched/coredump.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
@@ -151,6 +152,16 @@ static inline bool kup_compat_is_swap_pte(pte_t pte)
 	return softleaf_is_swap(softleaf_from_pte(pte));
 #else
 	return !non_swap_entry(pte_to_swp_entry(pte));
+#endif
+}
+
+/* Both locked. */
+static inline void kup_compat_replace_cached(struct folio *old, struct folio *new)
+{
+#ifdef HAVE_REPLACE_PAGE_CACHE_FOLIO	/* 6.2, "filemap: convert replace_page_cache_page() to replace_page_cache_folio()" */
+	replace_page_cache_folio(old, new);
+#else
+	replace_page_cache_page(&old->page, &new->page);
 #endif
 }
 

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * forked MEGABYTES: a process with so much memory, two children of it and one of a child, forked while all of it was theirs together,
- * as a database does for a snapshot. Each serves requests of forked.h on a port of its own.
+ * forked MEGABYTES [shared]: a process with so much memory, two children of it and one of a child, forked while all of it was theirs
+ * together, as a database does for a snapshot. Each serves requests of forked.h on a port of its own.
+ *
+ * With `shared` what one writes the others have, too: a quarter of the memory is MAP_SHARED without a file, one a memfd whose descriptor
+ * was closed, one a file in /dev/shm, and one a memfd that is not mapped, but read and written.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +20,8 @@
 #include "forked.h"
 
 static char *memory;
-static uint64_t size;
+static uint64_t size, unmapped;		/* from there on memory is in unmapped_fd instead */
+static int unmapped_fd = -1;
 
 static void die(const char *what)
 {
@@ -26,10 +31,12 @@ static void die(const char *what)
 
 static void stamp_page(uint64_t page, uint64_t stamp)
 {
-	uint64_t *p = (uint64_t *)(memory + page * FORKED_PAGE);
+	uint64_t at = page * FORKED_PAGE, words[FORKED_PAGE / 8], *p = at < unmapped ? (uint64_t *)(memory + at) : words;
 
 	for (unsigned int i = 0; i < FORKED_PAGE / 8; i++)
 		p[i] = forked_word(stamp, page, i);
+	if (p == words && pwrite(unmapped_fd, words, FORKED_PAGE, at - unmapped) != FORKED_PAGE)
+		die("pwrite");
 }
 
 static void send_all(int fd, const char *p, uint64_t len)
@@ -44,6 +51,18 @@ static void send_all(int fd, const char *p, uint64_t len)
 	}
 }
 
+static void send_memory(int fd)
+{
+	char buf[FORKED_PAGE];
+
+	send_all(fd, memory, unmapped);
+	for (uint64_t at = 0; at < size - unmapped; at += sizeof(buf)) {
+		if (pread(unmapped_fd, buf, sizeof(buf), at) != sizeof(buf))
+			die("pread");
+		send_all(fd, buf, sizeof(buf));
+	}
+}
+
 static void serve(int fd)
 {
 	struct forked_request r;
@@ -51,7 +70,7 @@ static void serve(int fd)
 
 	while (recv(fd, &r, sizeof(r), MSG_WAITALL) == sizeof(r)) {
 		if (r.op == FORKED_DUMP) {
-			send_all(fd, memory, size);
+			send_memory(fd);
 			continue;
 		}
 		for (uint64_t page = 0; page < size / FORKED_PAGE; page++)
@@ -82,19 +101,57 @@ static void run(int fd)
 	serve(to);
 }
 
-int main(int argc, char **argv)
+static void share(uint64_t at, uint64_t len, int fd)
+{
+	if ((fd >= 0 && ftruncate(fd, len)) ||
+	    mmap(memory + at, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0) == MAP_FAILED)
+		die("mmap");
+	if (fd >= 0)
+		close(fd);
+}
+
+static void make_shared(void)
+{
+	uint64_t part = size / 4;
+	int file = open("/dev/shm/forked", O_RDWR | O_CREAT | O_EXCL, 0600);
+
+	if (file < 0)
+		die("/dev/shm/forked");
+	memory = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
+		die("mmap");
+	share(0, part, -1);
+	share(part, part, memfd_create("closed", 0));
+	share(2 * part, part, file);
+	unmapped = 3 * part;
+	unmapped_fd = memfd_create("unmapped", 0);
+	if (unmapped_fd < 0 || ftruncate(unmapped_fd, part))
+		die("memfd");
+}
+
+static void make_private(void)
 {
 	uint64_t align = 2u << 20;
-	int fd[FORKED_NR];
-	unsigned int i;
 
-	size = (argc > 1 ? strtoull(argv[1], NULL, 10) : 64) << 20;
+	unmapped = size;
 	memory = mmap(NULL, size + align, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)
 		die("mmap");
 	memory = (char *)(((uintptr_t)memory + align - 1) / align * align);
 	madvise(memory, size - FORKED_HUGE, MADV_NOHUGEPAGE);
 	madvise(memory + size - FORKED_HUGE, FORKED_HUGE, MADV_HUGEPAGE);
+}
+
+int main(int argc, char **argv)
+{
+	int fd[FORKED_NR];
+	unsigned int i;
+
+	size = (argc > 1 ? strtoull(argv[1], NULL, 10) : 64) << 20;
+	if (argc > 2)
+		make_shared();
+	else
+		make_private();
 	for (i = 0; i < size / FORKED_PAGE; i++)
 		stamp_page(i, 1);
 	signal(SIGCHLD, SIG_IGN);

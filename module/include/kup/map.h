@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The maps section of the handover's stream: which frame stands at which address of which process.
+ * The maps section of the handover's stream: which frame stands at which address of which process, or at which offset of which
+ * file in memory.
  *
  *   struct kup_mm_record[nr_mms] at offset 0
  *   then, anywhere after them, 8-byte aligned: chunk tables and payloads
@@ -20,9 +21,11 @@
 #include <kup/handover.h>
 
 #define KUP_MM_THP_DISABLED	1u	/* PR_SET_THP_DISABLE was on in the old kernel */
+#define KUP_MM_SHMEM		2u	/* no process, but a file of tmpfs; addresses are offsets in it, and no chunk is huge or shared */
 
 struct kup_mm_record {
-	__u32 pid;		/* thread group id in the initial pid namespace of the old kernel; unique in the handover */
+	__u32 pid;		/* thread group id in the initial pid namespace of the old kernel, or the number of the file that userspace
+				   gave it; unique among its kind */
 	__u32 flags;		/* KUP_MM_* */
 	__u64 chunks_off;	/* offset of struct kup_chunk[nr_chunks], sorted by addr, from the start of the section */
 	__u32 nr_chunks;
@@ -58,6 +61,11 @@ struct kup_scatter {
 	__u32 base;				/* lowest pfn */
 	__u32 zero;
 };
+
+static inline int kup_is_shmem(const struct kup_mm_record *r)
+{
+	return r->flags & KUP_MM_SHMEM;
+}
 
 static_assert(sizeof(struct kup_mm_record) == 48, "map layout");
 static_assert(sizeof(struct kup_chunk) == 16, "map layout");

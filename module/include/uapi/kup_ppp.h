@@ -9,10 +9,10 @@
  * One switch at a time; states and what is allowed in each:
  *
  *   IDLE       PREPARE -> PREPARED           ADOPT -> ADOPTED
- *   PREPARED   SCAN, write(), NETLOCK, PRESERVE -> PRESERVED        ABORT -> IDLE
- *   PRESERVED  PRESERVE (more), write(), NETLOCK, SEAL -> SEALED    ABORT -> IDLE (all pages back in place)
+ *   PREPARED   SCAN, write(), NETLOCK, PRESERVE or PRESERVE_SHMEM -> PRESERVED        ABORT -> IDLE
+ *   PRESERVED  PRESERVE, PRESERVE_SHMEM (more), write(), NETLOCK, SEAL -> SEALED    ABORT -> IDLE (all pages back in place)
  *   SEALED     reboot(LINUX_REBOOT_CMD_KEXEC) leaves this kernel    ABORT -> IDLE
- *   ADOPTED    read(), NETLOCK, VERIFY, ATTACH, COMMIT -> DRAINING  ABORT -> IDLE (unclaimed frames are zeroed and freed)
+ *   ADOPTED    read(), NETLOCK, VERIFY, ATTACH, ATTACH_SHMEM, COMMIT -> DRAINING  ABORT -> IDLE (unclaimed frames are zeroed and freed)
  *   DRAINING   DRAIN, read(); -> IDLE by itself when no frame is unbound
  *   SCAN and STATUS are allowed in every state; FALLBACK in PREPARED and ADOPTED, each of its operations in one of them.
  *
@@ -22,7 +22,8 @@
  *   ESRCH       no such process               ENODEV   this kernel lacks something the module needs: see why
  *   ENOMEM      no memory                     ENOSPC   handover too large, no place for the window, too little left for the new kernel
  *   EBADMSG     (ADOPT) handover damaged, (VERIFY) memory changed
- *   ENODATA     (VERIFY) no sums were sealed  ENOENT   (ADOPT) no handover there; (ATTACH) no such process in it
+ *   ENODATA     (VERIFY) no sums were sealed  ENOENT   (ADOPT) no handover there; (ATTACH, ATTACH_SHMEM) no such process or file in it
+ *   EBADF       no such descriptor            EOPNOTSUPP (PRESERVE_SHMEM, ATTACH_SHMEM) not a file of tmpfs
  *   ESTALE      (ADOPT) handover was adopted before
  *   EADDRNOTAVAIL (ATTACH) a preserved address has no fitting VMA: see why
  *   EINTR       a signal arrived; nothing was changed
@@ -78,7 +79,7 @@ struct kup_prepare {
  * @swapped_pages: PRESERVE would bring them in first
  * @exec_pages: anonymous pages of executable mappings: CRIU carries them
  * @filecow_pages: private copies of file pages: CRIU carries them
- * @shmem_pages: shared memory, CRIU carries them
+ * @shmem_pages: shared memory that it has mapped; PRESERVE_SHMEM takes it
  */
 struct kup_scan {
 	__u32 size;
@@ -118,6 +119,34 @@ struct kup_preserve {
 };
 
 /**
+ * struct kup_shmem - PRESERVE_SHMEM and ATTACH_SHMEM: the pages of a file of tmpfs, which is what shared memory is, too
+ *
+ * PRESERVE_SHMEM: they stay where they are, in the file, which the handover will have as it is at the SEAL. From here on no page of it
+ * can be moved or swapped out. It is unmapped, so that pagemap shows none of it; and who descends from the caller (CRIU) finds
+ * no data when it seeks for some (SEEK_DATA): to all others it is a file as ever. Nobody need be frozen; what is written after SEAL is
+ * in what the next kernel finds, or not. -EBUSY: it was given before, or a page is in use by a device.
+ *
+ * ATTACH_SHMEM: they become pages of this file, in which there may be others: those give way. Offsets behind its end are dropped. It
+ * may be tried again if it failed, and it is no error to do so if it did not.
+ * @fd: the file
+ * @id: a number that the caller chose, not 0
+ * @pid: of ATTACH_SHMEM: process in whose memory cgroup the pages are; caller's namespace
+ * @pages: out
+ * @copied: out, of ATTACH_SHMEM: pages that got the content only, and the frame went back to the kernel
+ */
+struct kup_shmem {
+	__u32 size;
+	__u32 flags;		/* 0 */
+	__s32 fd;
+	__u32 id;
+	__s32 pid;
+	__u32 zero;
+	__u64 pages;
+	__u64 copied;
+	char  why[KUP_WHY_LEN];
+};
+
+/**
  * struct kup_seal - write the handover: extents, maps, checksums. After it only the jump or ABORT
  * @flags: KUP_SEAL_SUMS: with sums of the memory itself, for VERIFY. Takes time
  *
@@ -143,7 +172,7 @@ struct kup_seal {
 /**
  * struct kup_adopt - take over what the old kernel left at @area (from the kernel's command line, kup_ppp.area=)
  * @stub_state: out, enum kup_stub_state, also on failure
- * @nr_mms, @frames (pages of all processes), @huge: out
+ * @nr_mms (processes), @frames (pages of all of them, and of all files), @huge: out
  * @store_size: out, bytes that read() gives, from offset 0
  * @returned_pages: out, frames of blocks that nobody preserved, given to this kernel
  * @extents, @block_order: out, what the stub reserved
@@ -276,7 +305,8 @@ struct kup_status {
 	__u32 nr_mms;
 	__u32 tsc_khz;		/* rate of the TSC; 0: this kernel does not trust it */
 	__u64 window_base, window_size, area;
-	__u64 preserved_pages, preserved_huge;	/* old side */
+	__u64 preserved_pages, preserved_huge;	/* old side; shared memory not counted */
+	__u64 preserved_shmem;	/* old side: pages of it */
 	__u64 faulted_back;	/* old side: pages that somebody looked at while preserved */
 	__u64 shown_pages;	/* old side: of these, what pagemap showed, so that CRIU copied it */
 	__u64 evacuated_pages;	/* old side: pages migrated out of the window by PREPARE */
@@ -314,5 +344,7 @@ struct kup_status {
 #define KUP_IOC_NETLOCK	 _IOWR(KUP_IOC_MAGIC, 0x8a, struct kup_simple)
 #define KUP_IOC_FALLBACK _IOWR(KUP_IOC_MAGIC, 0x8b, struct kup_fallback)
 #define KUP_IOC_VERIFY	 _IOWR(KUP_IOC_MAGIC, 0x8c, struct kup_verify)
+#define KUP_IOC_PRESERVE_SHMEM _IOWR(KUP_IOC_MAGIC, 0x8d, struct kup_shmem)
+#define KUP_IOC_ATTACH_SHMEM   _IOWR(KUP_IOC_MAGIC, 0x8e, struct kup_shmem)
 
 #endif
