@@ -214,6 +214,12 @@ static int claim(struct kup_shmem *s, struct file *file, struct kup_record **out
 	return 0;
 }
 
+static void give_up(struct kup_record *rec)
+{
+	fput(rec->file);
+	rec->file = NULL;
+}
+
 /**
  * kup_attach_shmem - give a file its pages back
  * @s: see the uapi header
@@ -237,6 +243,8 @@ int kup_attach_shmem(struct kup_shmem *s)
 		old = set_active_memcg(memcg);
 		err = attach_all(s, rec);
 		set_active_memcg(old);
+		if (!atomic_read(&rec->nr_done))	/* another file is as good */
+			give_up(rec);
 	}
 	if (file)
 		fput(file);

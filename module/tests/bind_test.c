@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -33,6 +34,7 @@
 #include <unistd.h>
 
 #include <kup/handover.h>
+#include <kup/map.h>
 #include <uapi/kup_ppp.h>
 #include "kup_fake.h"
 #include "meminfo.h"
@@ -1729,6 +1731,182 @@ static void test_share_race(void)
 	write_file("/sys/kernel/mm/ksm/run", "0");
 }
 
+/* ---- shared memory: the same chunks, at offsets of a file ---- */
+
+#define SHMEM_END (8 * CHUNK)
+
+static uint64_t given, given_by_copy;
+
+static int attach_shmem(int fd, uint32_t id)
+{
+	struct kup_shmem s = { .size = sizeof(s), .fd = fd, .id = id, .pid = getpid() };
+	int err = ioctl(dev, KUP_IOC_ATTACH_SHMEM, &s) ? -errno : 0;
+
+	strcpy(why, s.why);
+	given = s.pages;
+	given_by_copy = s.copied;
+	return err;
+}
+
+static void adopt_shmem(void)
+{
+	nr_chunks = 0;
+	nr_pages = 0;
+	add_chunk(PID, 0, 0, scattered);
+	add_chunk(PID, 2 * CHUNK, 0, runs);
+	add_chunk(PID, 3 * CHUNK, 0, all);
+	add_chunk(PID, 5 * CHUNK, 0, lower);
+	add_chunk(PID, 6 * CHUNK, 0, one);
+	add_chunk(PID, 7 * CHUNK, 0, few);
+	with_sums = true;
+	check(!adopt(FAKE_FINE, KUP_MM_SHMEM), "%s", why);
+	with_sums = false;
+	check(adopted.nr_mms == 0 && adopted.frames == nr_pages, "%u processes", adopted.nr_mms);
+	check(!verify() && verified == nr_pages, "%s", why);
+}
+
+static int new_memfd(off_t size)
+{
+	int fd = memfd_create("bind_test", MFD_CLOEXEC);
+
+	check(fd >= 0 && !ftruncate(fd, size), "%m");
+	return fd;
+}
+
+/* Up to @end, read and mapped, after the kernel has dropped all that it thinks it need not keep. */
+static bool file_ok(int fd, unsigned long end)
+{
+	char *p = mmap(NULL, end, PROT_READ, MAP_SHARED, fd, 0), page[PAGE];
+	bool good = true;
+
+	check(p != MAP_FAILED, "%m");
+	write_file("/proc/sys/vm/drop_caches", "3");
+	for (unsigned long at = 0; at < end && good; at += PAGE)
+		good = pread(fd, page, PAGE, at) == (ssize_t)PAGE && page_ok_as(PID, at, page) && page_ok_as(PID, at, p + at);
+	munmap(p, end);
+	return good;
+}
+
+static long blocks(int fd)
+{
+	struct stat st;
+
+	check(!fstat(fd, &st), "%m");
+	return st.st_blocks / 8;
+}
+
+static void commit_shmem(void)
+{
+	struct kup_status st;
+
+	check(!simple(KUP_IOC_COMMIT, 0), "%s", why);
+	wait_idle();
+	st = status();
+	check(st.bound_pages + st.dropped_pages == nr_pages, "%lu + %lu != %lu", (long)st.bound_pages, (long)st.dropped_pages, nr_pages);
+}
+
+static void test_shmem(void)
+{
+	long total = meminfo("MemTotal:"), free;
+	int fd, other, null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	adopt_shmem();
+	fd = new_memfd(SHMEM_END);
+	other = new_memfd(SHMEM_END);
+	check(attach_shmem(fd, PID + 1) == -ENOENT && *why, "%s", why);
+	check(attach(getpid(), PID) == -ENOENT && *why, "%s", why);
+	check(attach_shmem(-1, PID) == -EBADF, "");
+	check(attach_shmem(null, PID) == -EOPNOTSUPP && *why, "%s", why);
+	check(!attach_shmem(fd, PID) && given == nr_pages && !given_by_copy, "%s, %lu by copy", why, (long)given_by_copy);
+	check(attach_shmem(other, PID) == -EBUSY && *why, "%s", why);
+	check(!attach_shmem(fd, PID), "%s", why);
+	check(verify() == -EBUSY && *why, "%s", why);
+	check(blocks(fd) == (long)nr_pages, "%ld, not %lu", blocks(fd), nr_pages);
+	commit_shmem();
+	check(file_ok(fd, SHMEM_END), "");
+	check(meminfo("MemTotal:") == total, "%ld != %ld", meminfo("MemTotal:"), total);
+	free = meminfo("MemFree:");
+	close(fd);
+	check(meminfo("MemFree:") - free > (long)nr_pages * 3, "%ld kB came back", meminfo("MemFree:") - free);
+	close(other);
+	close(null);
+}
+
+/* What the file has before gives way, mapped or locked or not. */
+static void test_shmem_there(void)
+{
+	int fd = new_memfd(SHMEM_END);
+	uint64_t *p = mmap(NULL, SHMEM_END, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	check(p != MAP_FAILED, "%m");
+	adopt_shmem();
+	for (unsigned long at = 0; at < SHMEM_END; at += PAGE)
+		if (present(at) && at / PAGE % 3)
+			p[at / 8 + 5] = 12345;
+	check(!mlock(p, 3 * CHUNK / 2), "%m");
+	check(!attach_shmem(fd, PID) && !given_by_copy, "%s, %lu by copy", why, (long)given_by_copy);
+	for (unsigned long at = 0; at < SHMEM_END; at += PAGE)
+		if (present(at))
+			check(p[at / 8 + 5] == fake_word(PID, at, 5), "at %#lx", at);
+	commit_shmem();
+	check(file_ok(fd, SHMEM_END), "");
+	/* One page for all who have it. */
+	p[3 * CHUNK / 8] = 7;
+	check(pread(fd, &given, 8, 3 * CHUNK) == 8 && given == 7, "");
+	munmap(p, SHMEM_END);
+	close(fd);
+}
+
+/* A file that ends before; one that has no room; nobody comes for it. */
+static void test_shmem_short(void)
+{
+	long total = meminfo("MemTotal:");
+	int fd = new_memfd(4 * CHUNK + 5), small;
+
+	adopt_shmem();
+	mkdir("/tmp/small", 0700);
+	check(!mount("none", "/tmp/small", "tmpfs", 0, "size=64k"), "%m");
+	small = open("/tmp/small/file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	check(small >= 0 && !ftruncate(small, SHMEM_END), "%m");
+	check(attach_shmem(small, PID) == -ENOSPC && *why, "%s", why);
+	close(small);
+	check(!umount("/tmp/small"), "%m");
+	check(!attach_shmem(fd, PID), "%s", why);
+	commit_shmem();
+	check(file_ok(fd, 4 * CHUNK), "");
+	check(status().dropped_pages == 256 + 1 + 4, "%lu", (long)status().dropped_pages);
+	close(fd);
+	adopt_shmem();
+	commit_shmem();
+	check(status().dropped_pages == nr_pages, "%lu", (long)status().dropped_pages);
+	adopt_shmem();
+	fd = new_memfd(SHMEM_END);
+	check(!attach_shmem(fd, PID), "%s", why);
+	check(!simple(KUP_IOC_ABORT, 0), "%s", why);
+	check(file_ok(fd, SHMEM_END), "");
+	close(fd);
+	check(meminfo("MemTotal:") == total, "%ld != %ld", meminfo("MemTotal:"), total);
+}
+
+/* tmpfs makes huge pages: they get the content. */
+static void test_shmem_huge(void)
+{
+	int fd;
+
+	if (!huge_pages(1))
+		return;
+	adopt_shmem();
+	mkdir("/tmp/huge", 0700);
+	check(!mount("none", "/tmp/huge", "tmpfs", 0, "huge=always"), "%m");
+	fd = open("/tmp/huge/file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	check(fd >= 0 && !ftruncate(fd, SHMEM_END), "%m");
+	check(!attach_shmem(fd, PID) && given_by_copy, "%s", why);
+	commit_shmem();
+	check(file_ok(fd, SHMEM_END), "");
+	close(fd);
+	check(!umount("/tmp/huge"), "%m");
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -1741,6 +1919,7 @@ static const struct {
 	{ "share_adopt", test_share_adopt }, { "share", test_share }, { "share_early", test_share_early }, { "share_drain", test_share_drain },
 	{ "share_parted", test_share_parted }, { "share_drop", test_share_drop }, { "share_rmap", test_share_rmap },
 	{ "share_race", test_share_race },
+	{ "shmem", test_shmem }, { "shmem_there", test_shmem_there }, { "shmem_short", test_shmem_short }, { "shmem_huge", test_shmem_huge },
 	{ "two", test_two }, { "again", test_again }, { "hammer", test_hammer }, { "kill", test_kill },
 };
 

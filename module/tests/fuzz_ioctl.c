@@ -33,6 +33,7 @@
 #include <unistd.h>
 
 #include <kup/handover.h>
+#include <kup/map.h>
 #include <uapi/kup_ppp.h>
 #include "kup_fake.h"
 #include "guest_ktap.h"
@@ -50,7 +51,7 @@
 #define COMMANDS(C) \
 	C(STATUS, kup_status) C(SCAN, kup_scan) C(PREPARE, kup_prepare) C(PRESERVE, kup_preserve) C(SEAL, kup_seal) C(ABORT, kup_simple) \
 	C(ADOPT, kup_adopt) C(ATTACH, kup_attach) C(COMMIT, kup_simple) C(DRAIN, kup_simple) C(NETLOCK, kup_simple) \
-	C(FALLBACK, kup_fallback) C(VERIFY, kup_verify)
+	C(FALLBACK, kup_fallback) C(VERIFY, kup_verify) C(PRESERVE_SHMEM, kup_shmem) C(ATTACH_SHMEM, kup_shmem)
 #define ENTRY(name, type) { #name, KUP_IOC_##name, sizeof(struct type) },
 static const struct command {
 	const char *name;
@@ -58,7 +59,7 @@ static const struct command {
 	size_t size;
 } commands[] = { COMMANDS(ENTRY) };
 #define NR_COMMANDS	(sizeof(commands) / sizeof(*commands))
-enum { STATUS, SCAN, PREPARE, PRESERVE, SEAL, ABORT, ADOPT, ATTACH, COMMIT, DRAIN, NETLOCK, FALLBACK, VERIFY, WRITE, READ, NR_COUNTED };
+enum { STATUS, SCAN, PREPARE, PRESERVE, SEAL, ABORT, ADOPT, ATTACH, COMMIT, DRAIN, NETLOCK, FALLBACK, VERIFY, PRESERVE_SHMEM, ATTACH_SHMEM, WRITE, READ, NR_COUNTED };
 
 /* Of all processes. */
 static struct shared {
@@ -69,6 +70,7 @@ static struct shared {
 
 static uint64_t seed;
 static int dev = -1, fake = -1;
+static int shmem[3] = { -1, -1, -1 };	/* two memfds, and a file of no tmpfs */
 
 static uint32_t rnd(uint32_t below)
 {
@@ -261,6 +263,11 @@ static void fill(unsigned int c, void *arg)
 	case ADOPT:
 		((struct kup_adopt *)arg)->area = some_number();
 		break;
+	case PRESERVE_SHMEM: case ATTACH_SHMEM:
+		((struct kup_shmem *)arg)->fd = rnd(16) ? shmem[rnd(16) ? rnd(2) : 2] : (int32_t)some_number();
+		((struct kup_shmem *)arg)->id = c == ATTACH_SHMEM && rnd(8) ? OLD_PID : rnd(4);
+		((struct kup_shmem *)arg)->pid = rnd(4) ? getpid() : some_pid();
+		break;
 	case ATTACH:
 		a->pid = some_pid();
 		a->old_pid = rnd(8) ? OLD_PID : rnd(1000);
@@ -343,13 +350,47 @@ static void read_or_write(void)
 		count(READ, pread(dev, sound && rnd(8) ? buf : bad_pointer(PAGE), len, rnd(2) ? rnd(1 << 20) : some_number()));
 }
 
+/* Somebody uses the files meanwhile. */
+static void use_shmem(void)
+{
+	off_t at = rnd(SPAN / PAGE) * PAGE, len = (1 + rnd(600)) * PAGE;
+	int fd = shmem[rnd(2)];
+	char *p;
+
+	switch (rnd(6)) {
+	case 0:
+		if (ftruncate(fd, rnd(3) ? SPAN : at) || ftruncate(fd, SPAN))
+			abort();
+		break;
+	case 1:
+		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, len);
+		break;
+	case 2:
+		fallocate(fd, FALLOC_FL_KEEP_SIZE, at, len);
+		break;
+	case 3:
+		lseek(fd, at, SEEK_DATA);
+		break;
+	case 4:
+		p = mmap(NULL, SPAN, PROT_READ | PROT_WRITE, MAP_SHARED | (rnd(2) ? MAP_POPULATE : 0), fd, 0);
+		if (p != MAP_FAILED) {
+			madvise(p, SPAN, MADV_PAGEOUT);
+			munmap(p, SPAN);
+		}
+		break;
+	default:
+		if (pwrite(fd, &at, sizeof(at), at) != sizeof(at) && errno != EINTR)
+			abort();
+	}
+}
+
 /* Old side: in order mostly, so that it gets far; anything else in between. */
 static void old_side(void)
 {
-	static const unsigned int order[] = { PREPARE, WRITE, PRESERVE, PRESERVE, PRESERVE, NETLOCK, SEAL, SCAN, ABORT };
+	static const unsigned int order[] = { PREPARE, WRITE, PRESERVE, PRESERVE_SHMEM, PRESERVE, PRESERVE, PRESERVE_SHMEM, NETLOCK, SEAL, SCAN, ABORT };
 	static unsigned int at;
 	struct kup_status st = { .size = sizeof(st) };
-	unsigned int c = rnd(4) ? order[at % 9] : rnd(NR_COUNTED);
+	unsigned int c = rnd(4) ? order[at % 11] : rnd(NR_COUNTED);
 
 	/* Leaves the new side alone, mostly, while that is at work. */
 	if (!ioctl(dev, KUP_IOC_STATUS, &st) && st.state >= KUP_STATE_ADOPTED && rnd(8)) {
@@ -371,14 +412,16 @@ static void new_side(void)
 	struct fake_chunk chunks[3] = { { .addr = BASE, .pid = OLD_PID }, { .addr = BASE + CHUNK, .pid = OLD_PID },
 					{ .addr = BASE + 3 * CHUNK, .pid = OLD_PID } };
 	struct fake_handover f = { .chunks = (uintptr_t)chunks, .nr_chunks = 3, .defect = rnd(4) ? FAKE_FINE : rnd(FAKE_NR),
-				   .store_size = rnd(20000), .extra_pages = rnd(40), .sums = rnd(4) };
-	static const unsigned int order[] = { VERIFY, ATTACH, READ, ATTACH, NETLOCK, FALLBACK, COMMIT, DRAIN, ABORT };
+				   .store_size = rnd(20000), .extra_pages = rnd(40), .sums = rnd(4), .flags = rnd(3) ? 0 : KUP_MM_SHMEM };
+	static const unsigned int order[] = { VERIFY, ATTACH, READ, ATTACH, ATTACH_SHMEM, NETLOCK, FALLBACK, COMMIT, DRAIN, ABORT };
 	struct kup_adopt a = { .size = sizeof(a), .flags = rnd(2) };
 	struct kup_status st = { .size = sizeof(st) };
 	long ret;
 
 	if (ioctl(dev, KUP_IOC_STATUS, &st) || st.state != KUP_STATE_IDLE)
 		return;
+	for (unsigned int i = 0; i < 3 && f.flags; i++)
+		chunks[i].addr -= BASE;
 	for (unsigned int i = 0; i < 3; i++)
 		for (unsigned int n = 0; n < 8; n++)
 			chunks[i].present[n] = rnd(2) ? (uint64_t)rnd(~0u) * rnd(~0u) | 1 : i == 1 ? ~0ULL : 1;
@@ -394,7 +437,7 @@ static void new_side(void)
 		return;
 	}
 	for (unsigned int i = 0, nr = rnd(12); i < nr; i++) {
-		unsigned int c = i < 1 ? VERIFY : i < 4 ? ATTACH : rnd(4) ? order[rnd(9)] : rnd(NR_COUNTED);
+		unsigned int c = i < 1 ? VERIFY : i < 4 ? (f.flags ? ATTACH_SHMEM : ATTACH) : rnd(4) ? order[rnd(10)] : rnd(NR_COUNTED);
 
 		if (c >= WRITE)
 			read_or_write();
@@ -422,6 +465,8 @@ static void worker(unsigned int n)
 			call(rnd(NR_COMMANDS));
 		else
 			read_or_write();
+		if (!rnd(10))
+			use_shmem();
 		if (!rnd(50))
 			close(open(KUP_DEVICE, O_RDWR));
 		/* Hold the state for a while now and then, or nobody gets far in it. */
@@ -518,6 +563,13 @@ int main(int argc, char **argv)
 	fake = open("/dev/kup_fake", O_RDWR | O_CLOEXEC);
 	if (dev < 0 || fake < 0) {
 		printf("Bail out! no device: %m\n");
+		return 1;
+	}
+	shmem[0] = memfd_create("one", MFD_CLOEXEC);
+	shmem[1] = memfd_create("two", MFD_CLOEXEC);
+	shmem[2] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (shmem[2] < 0 || ftruncate(shmem[0], SPAN) || ftruncate(shmem[1], SPAN)) {
+		printf("Bail out! no memfd: %m\n");
 		return 1;
 	}
 	total = meminfo("MemTotal:");

@@ -786,6 +786,174 @@ static void test_round(unsigned int round, uint64_t seed, bool loud)
 	ok(good, "round %u: all bytes are where they were, %lu kB in huge pages", round, smaps("AnonHugePages"));
 }
 
+/* -- shared memory -- */
+
+enum { OUTSIDER_DATA, OUTSIDER_WRITE };
+
+static struct {
+	int fd, to, from;
+} outsider;
+
+#define SHMEM_PAGES 1500u
+static bool shmem_is_hole(unsigned int page) { return page % 5 == 2 || (page >= 600 && page < 1100); }
+static uint64_t shmem_word(unsigned int page) { return page * 0x9e3779b97f4a7c15ULL ^ 77; }
+
+static void shmem_fill(unsigned int page)
+{
+	uint64_t words[PAGE / 8];
+
+	for (unsigned int i = 0; i < PAGE / 8; i++)
+		words[i] = shmem_word(page) + i;
+	if (pwrite(outsider.fd, words, PAGE, page * PAGE) != (ssize_t)PAGE)
+		die("pwrite");
+}
+
+/* Has the file, too, and does not descend from us. Ends with the pipe to it. */
+static void outsider_main(int in, int out)
+{
+	char c, done = 'y';
+
+	while (read(in, &c, 1) == 1) {
+		if (c == OUTSIDER_DATA)
+			done = lseek(outsider.fd, 3 * PAGE, SEEK_DATA) == 3 * PAGE ? 'y' : 'n';
+		else
+			shmem_fill(700);
+		if (write(out, &done, 1) != 1)
+			break;
+	}
+	_exit(0);
+}
+
+static void start_outsider(void)
+{
+	int to[2], from[2], between, status;
+
+	if (pipe2(to, O_CLOEXEC) || pipe2(from, O_CLOEXEC))
+		die("pipe");
+	between = fork();
+	if (!between) {
+		close(to[1]);
+		if (!fork())
+			outsider_main(to[0], from[1]);
+		_exit(0);
+	}
+	waitpid(between, &status, 0);
+	close(to[0]);
+	close(from[1]);
+	outsider.to = to[1];
+	outsider.from = from[0];
+}
+
+static bool ask_outsider(char c)
+{
+	return write(outsider.to, &c, 1) == 1 && read(outsider.from, &c, 1) == 1 && c == 'y';
+}
+
+/* As the sealed handover names them: what is in the file at these offsets. */
+static void check_shmem(const struct kup_prepare *p, uint64_t pages)
+{
+	char *area = malloc(KUP_AREA_SIZE), *stream;
+	const struct kup_handover *h = (void *)area;
+	const struct kup_mm_record *r;
+	const struct kup_chunk *c;
+	__u32 pfn[KUP_CHUNK_PAGES], i, j, right = 0, wrong = 0;
+	uint64_t words[PAGE / 8];
+	__u32 *dir;
+
+	read_phys(p->area, area, KUP_AREA_SIZE);
+	dir = (void *)(area + h->directory_off);
+	stream = malloc(h->stream_pages * PAGE);
+	for (i = 0; i < h->stream_pages; i++)
+		read_phys(dir[i] * PAGE, stream + i * PAGE, PAGE);
+	ok(!kup_handover_check(h, p->area, p->nonce) && !kup_maps_check(stream, h->maps_size, h->nr_mms, h->nr_frames) && h->nr_mms == 1,
+	   "a handover of one file");
+	r = (void *)stream;
+	c = (void *)(stream + r->chunks_off);
+	for (i = 0; i < r->nr_chunks; i++) {
+		kup_chunk_decode(&c[i], stream, h->maps_size, pfn);
+		for (j = 0; j < KUP_CHUNK_PAGES; j++) {
+			unsigned int page = c[i].addr / PAGE + j;
+			bool there = page == 700 || !shmem_is_hole(page);
+
+			if (pfn[j] == KUP_PFN_NONE)
+				continue;
+			read_phys(pfn[j] * PAGE, words, sizeof(words));
+			if (page < SHMEM_PAGES && words[5] == (there ? shmem_word(page) + 5 : 0))
+				right++;
+			else
+				wrong++;
+		}
+	}
+	ok(r->flags == KUP_MM_SHMEM && r->pid == 9 && r->nr_pages == pages && right == pages && !wrong, "%u pages with what is in the file, %u others", right, wrong);
+	free(stream);
+	free(area);
+}
+
+static void test_shmem(void)
+{
+	struct kup_shmem s = { .id = 9 }, again;
+	struct kup_prepare p;
+	struct kup_seal sealed;
+	unsigned int i, pages = 0, data = 0;
+	uint64_t before, after, words[PAGE / 8];
+	char *map;
+	bool good = true;
+	int err;
+
+	outsider.fd = memfd_create("test_old", 0);
+	if (outsider.fd < 0 || ftruncate(outsider.fd, SHMEM_PAGES * PAGE))
+		die("memfd");
+	for (i = 0; i < SHMEM_PAGES; i++)
+		if (!shmem_is_hole(i))
+			shmem_fill(i), pages++;
+	/* Allocated, and never written to; and some behind the end. */
+	if (fallocate(outsider.fd, 0, 602 * PAGE, 3 * PAGE) || fallocate(outsider.fd, FALLOC_FL_KEEP_SIZE, SHMEM_PAGES * PAGE, 3 * PAGE))
+		die("fallocate");
+	map = mmap(NULL, SHMEM_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, outsider.fd, 0);
+	if (map == MAP_FAILED)
+		die("mmap");
+	for (i = 0; i < SHMEM_PAGES; i += 5)	/* no hole */
+		data += map[i * PAGE];
+	madvise(map, 400 * PAGE, MADV_PAGEOUT);	/* without swap this does nothing */
+	start_outsider();
+	if (prepare(&p))
+		die("preparing");
+	again = (struct kup_shmem) { .fd = outsider.fd };
+	ok(CALL(KUP_IOC_PRESERVE_SHMEM, struct kup_shmem, &again) == EINVAL, "an id of 0 is EINVAL");
+	again = (struct kup_shmem) { .fd = core.fd, .id = 1 };
+	ok(CALL(KUP_IOC_PRESERVE_SHMEM, struct kup_shmem, &again) == EOPNOTSUPP, "another file is EOPNOTSUPP: %s", why);
+	s.fd = outsider.fd;
+	err = CALL(KUP_IOC_PRESERVE_SHMEM, struct kup_shmem, &s);
+	ok(!err && s.pages == pages + 3, "PRESERVE_SHMEM: %llu pages of %u%s%s", s.pages, pages + 3,
+	   *why ? ": " : "", why);
+	again = (struct kup_shmem) { .fd = outsider.fd, .id = 3 };
+	ok(CALL(KUP_IOC_PRESERVE_SHMEM, struct kup_shmem, &again) == EBUSY, "twice is EBUSY: %s", why);
+	ok(lseek(outsider.fd, 0, SEEK_DATA) < 0 && errno == ENXIO && lseek(outsider.fd, 0, SEEK_END) == SHMEM_PAGES * PAGE, "we find no data in it");
+	ok(ask_outsider(OUTSIDER_DATA), "who does not descend from us finds it");
+	for (i = 0; i < SHMEM_PAGES; i++)
+		good &= pread(outsider.fd, words, PAGE, i * PAGE) == (ssize_t)PAGE && words[5] == (shmem_is_hole(i) ? 0 : shmem_word(i) + 5);
+	ok(good && status().preserved_shmem == pages + 3, "it reads as before");
+	ok(ask_outsider(OUTSIDER_WRITE), "somebody writes to it");
+	put("/proc/sys/vm/compact_memory", "1");
+	madvise(map, SHMEM_PAGES * PAGE, MADV_PAGEOUT);
+	ok(!seal(&sealed, 0), "SEAL %s", why);
+	check_shmem(&p, sealed.frames);
+	ok(!simple(KUP_IOC_ABORT, 0), "ABORT");
+	ok(lseek(outsider.fd, 0, SEEK_DATA) == 0, "and there is data again");
+	for (i = 0; i < SHMEM_PAGES; i++)
+		good &= *(uint64_t *)(map + i * PAGE) == (i == 700 || !shmem_is_hole(i) ? shmem_word(i) : 0);
+	ok(good, "every page is as it was");
+	munmap(map, SHMEM_PAGES * PAGE);
+	close(outsider.to);
+	while (read(outsider.from, words, 1) == 1)
+		;	/* until it has ended */
+	close(outsider.from);
+	before = meminfo("MemFree:");
+	close(outsider.fd);
+	after = meminfo("MemFree:");
+	ok(after > before + pages * 3, "the file's memory comes back: MemFree was %lu kB, is %lu kB", before, after);
+}
+
 /* Looks at pages all the time, as fast as it can, and says so when one is wrong. */
 static void spy(uint64_t seed)
 {
@@ -1135,6 +1303,7 @@ int main(int argc, char **argv)
 	test_wild();
 	test_cut();
 	test_uffd();
+	test_shmem();
 	test_few_extents(64);
 	if (argc > 2)
 		test_speed(atoi(argv[2]));
