@@ -1,0 +1,1 @@
+../forked/forked.c
