@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # check.sh SERIES...: runs the module on debug kernels (KASAN, lockdep, DEBUG_VM, PAGE_TABLE_CHECK), each switched to itself: memcached,
-# the module's own tests, ten minutes (KUP_DEBUG_IOCTL= seconds) of calls in all ways but the right one, then every operation of the
+# shared memory, the module's own tests, ten minutes (KUP_DEBUG_IOCTL= seconds) of calls in all ways but the right one, then every operation of the
 # dirty scenario. Any splat on the console fails the run. Prints KTAP; logs in build/check-debug/.
 #
 # The dirty scenario goes in parts, since a debug kernel takes long to dump and restore two hundred processes.
@@ -34,12 +34,13 @@ run()
 
 [ $# -gt 0 ] || set -- 6.12 6.1
 echo "KTAP version 1"
-echo "1..$(($# * (6 + parts)))"
+echo "1..$(($# * (7 + parts)))"
 for series; do
 	version=$("$here/build.sh" "$series" 2>"$work/build-$series.log")
 	result $? "$series: the debug kernel is built"
 	[ -n "$version" ] || { tail -5 "$work/build-$series.log" | sed 's/^/# /'; continue; }
 	run "$series-memcached" --scenario memcached --from "$version" --to "$version" --size 32 --mem 1536 --cpus 2
+	run "$series-shared" --scenario shared --from "$version" --to "$version" --size 32 --mem 1536 --cpus 2 --switch-args --verify
 	run "$series-module" --scenario "$top/ci/tests/module" --from "$version" --mem 2048 --cpus 2
 	f=$work/$series-module.json
 	json_holds "$f" '.check | test("(^|\n)ok ") and (test("(^|\n)not ok ") | not)'
