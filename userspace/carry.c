@@ -72,6 +72,32 @@ void kup_carry_file(struct kup_carry *c, const struct kup_task *t, const char *o
 		kup_file_note(c->files, path, st);
 }
 
+/* One CRIU restores each tree, and makes its own of it. */
+void kup_carry_shared(struct kup_carry *c, const struct kup_task *t, const char *object, const struct stat *st, const char *kind)
+{
+	struct kup_shared *more;
+	char comm[16];
+	size_t i;
+
+	kup_carried(c, kind);
+	for (i = 0; i < c->nr_shared; i++) {
+		const struct kup_shared *s = &c->shared[i];
+
+		if (s->dev != st->st_dev || s->ino != st->st_ino)
+			continue;
+		if (s->tree != c->tree)
+			kup_refuse(c, t, object, "name a process that both descend from, or let them share a file in /dev/shm",
+				   "it is shared with pid %d (%s), which is kept as another tree: each would get its own", s->pid,
+				   kup_task_comm(s->pid, comm));
+		return;
+	}
+	more = realloc(c->shared, (c->nr_shared + 1) * sizeof(*more));
+	if (!more)
+		return;		/* what is preserved is looked at again (shmem.c) */
+	c->shared = more;
+	c->shared[c->nr_shared++] = (struct kup_shared){ st->st_dev, st->st_ino, c->tree, t->pid };
+}
+
 static long status_field(const char *status, const char *name)
 {
 	const char *p = strstr(status, name);
@@ -323,6 +349,7 @@ struct json_object *kup_carry_forest(struct kup_forest *forest, int dev, const s
 		for (j = 0; j < c.tree->nr; j++)
 			json_object_array_add(array, look(&c, &c.tree->tasks[j], dev));
 	}
+	free(c.shared);
 	kup_ipcs_free(&c.ipcs);
 	kup_holders_free(&c.holders);
 	free(socks);

@@ -20,6 +20,13 @@
 
 struct json_object;
 
+struct kup_shared {
+	dev_t dev;
+	ino_t ino;
+	const struct kup_tree *tree;
+	pid_t pid;
+};
+
 /* What one look at a tree collects. */
 struct kup_carry {
 	const struct kup_forest *forest;
@@ -31,6 +38,8 @@ struct kup_carry {
 	struct kup_ipcs ipcs;
 	pid_t low_pids;				/* up to here the new kernel may take them itself */
 	struct json_object *files;		/* see files.h */
+	struct kup_shared *shared;		/* memory without a name that was seen so far */
+	size_t nr_shared;
 	struct json_object *refused;		/* array of { pid, comm, object, why, next } */
 	struct json_object *carried;		/* of the process at hand: kind -> count */
 };
@@ -54,6 +63,12 @@ bool kup_carry_named(struct kup_carry *c, const struct kup_task *t, const char *
  */
 void kup_carry_file(struct kup_carry *c, const struct kup_task *t, const char *object, const char *path, const struct stat *st,
 		    const char *via);
+
+/**
+ * kup_carry_shared - memory of a memfd or without any file: refused if a process of another tree has it, too
+ * @kind: as for kup_carried()
+ */
+void kup_carry_shared(struct kup_carry *c, const struct kup_task *t, const char *object, const struct stat *st, const char *kind);
 
 void kup_carry_vmas(struct kup_carry *c, const struct kup_task *t);	/* carry_vma.c */
 void kup_carry_fds(struct kup_carry *c, const struct kup_task *t);	/* carry_fd.c */

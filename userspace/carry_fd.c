@@ -298,7 +298,7 @@ static void look_file(struct kup_carry *c, const struct kup_task *t, const struc
 	if (kup_starts(fd->link, "/memfd:secret")) {
 		kup_refuse(c, t, fd->object, "run it without memfd_secret()", "secret memory can't be read, so it can't be carried");
 	} else if (kup_starts(fd->link, "/memfd:")) {
-		kup_carried(c, "memfd");
+		kup_carry_shared(c, t, fd->object, &fd->st, "memfd");
 	} else if (fd->fs == MQUEUE_MAGIC) {
 		kup_refuse(c, t, fd->object, "close the queue", "a POSIX message queue isn't carried by CRIU");
 	} else if (fd->fs == HUGETLBFS_MAGIC) {

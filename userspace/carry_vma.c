@@ -89,7 +89,8 @@ static void look_file(struct kup_carry *c, const struct kup_task *t, const struc
 		return;
 	}
 	if (kup_starts(v->path, "/memfd:") || kup_starts(v->path, "/dev/zero") || !st.st_dev) {
-		kup_carried(c, "shared memory mapping");
+		snprintf(object, sizeof(object), "mapping %lx-%lx %s", v->start, v->end, v->path);
+		kup_carry_shared(c, t, object, &st, "shared memory mapping");
 		return;
 	}
 	len = strlen(v->path);

@@ -19,99 +19,94 @@
 #include "shmem.h"
 #include "util.h"
 
-struct search {
-	int dev;
-	dev_t fs;			/* where memory is that no file system shows */
-	struct json_object *list;	/* in the plan */
-	struct stat *seen;		/* [length of the list] */
+struct seen {
+	struct stat st;
+	const struct kup_tree *tree;
+	pid_t pid;
+};
+
+/* A walk through all of them, each file once. */
+struct walk {
+	dev_t fs;		/* where memory is that no file system shows */
+	const struct kup_tree *tree;
+	struct seen *seen;
+	size_t nr;
+	/* @path leads to the file that was seen last. Return: 0 or a negative errno, which ends the walk */
+	int (*one)(struct walk *w, const char *path, pid_t pid, const char *at);
+	uint64_t bytes;		/* count() */
+	int dev;		/* keep() */
+	struct json_object *list;
 	struct kup_err *err;
 };
 
 /* One tmpfs, mounted nowhere, has all memfds and all MAP_SHARED memory that has no file. */
-static int find_fs(dev_t *fs)
+static int find_fs(struct walk *w)
 {
 	int fd = memfd_create("kup-ppp", MFD_CLOEXEC), ret = 0;
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st))
-		ret = -errno;
+		ret = kup_err_set(w->err, -errno, "memfd: %s", strerror(errno));
 	else
-		*fs = st.st_dev;
+		w->fs = st.st_dev;
 	if (fd >= 0)
 		close(fd);
 	return ret;
 }
 
-static bool is_seen(const struct search *s, const struct stat *st)
+/* One CRIU restores each tree: what has no name would be one thing for each of them. */
+static int see_again(const struct walk *w, const struct seen *s, pid_t pid)
 {
-	for (size_t i = 0; i < json_object_array_length(s->list); i++)
-		if (s->seen[i].st_dev == st->st_dev && s->seen[i].st_ino == st->st_ino)
-			return true;
-	return false;
+	if (s->st.st_dev != w->fs || s->tree == w->tree)
+		return 0;
+	kup_err_set(w->err, -ENOTSUP, "pid %d and pid %d share memory, and are of two trees: each would get its own", s->pid, pid);
+	kup_err_next(w->err, "name a process that both descend from, or let them share a file in /dev/shm");
+	return -ENOTSUP;
 }
 
-/* Return: 1 if it is kept now, 0 if it was before, or a negative errno. */
-static int keep(struct search *s, int fd, pid_t pid, const char *at)
+/* What is gone meanwhile belongs to nobody. Return: 1 if it is new. */
+static int see(struct walk *w, const char *path, pid_t pid, const char *at)
 {
-	size_t nr = json_object_array_length(s->list);
-	struct kup_shmem kept;
-	struct json_object *o;
-	struct stat st, *seen;
+	struct seen *seen;
+	struct stat st;
+	size_t i;
 	int ret;
 
-	if (fstat(fd, &st))
-		return kup_err_set(s->err, -errno, "shared memory of pid %d at %s: %s", pid, at, strerror(errno));
-	if (is_seen(s, &st))
+	if (stat(path, &st))
 		return 0;
-	seen = realloc(s->seen, (nr + 1) * sizeof(*seen));
+	for (i = 0; i < w->nr; i++)
+		if (w->seen[i].st.st_dev == st.st_dev && w->seen[i].st.st_ino == st.st_ino)
+			return see_again(w, &w->seen[i], pid);
+	seen = realloc(w->seen, (w->nr + 1) * sizeof(*seen));
 	if (!seen)
-		return kup_err_set(s->err, -ENOMEM, "no memory");
-	s->seen = seen;
-	s->seen[nr] = st;
-	ret = kup_device_preserve_shmem(s->dev, fd, nr + 1, &kept, s->err);
-	if (ret)
-		return ret;
-	o = json_object_new_object();
-	json_object_object_add(o, "id", json_object_new_int(nr + 1));
-	json_object_object_add(o, "pid", json_object_new_int(pid));
-	json_object_object_add(o, "at", json_object_new_string(at));
-	json_object_object_add(o, "pages", json_object_new_uint64(kept.pages));
-	json_object_array_add(s->list, o);
-	return 1;
+		return kup_err_set(w->err, -ENOMEM, "no memory");
+	w->seen = seen;
+	w->seen[w->nr++] = (struct seen){ .st = st, .tree = w->tree, .pid = pid };
+	ret = w->one(w, path, pid, at);
+	return ret ? ret : 1;
 }
 
-static int keep_at(struct search *s, pid_t pid, const char *path, const char *at)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC), ret;
-
-	if (fd < 0)
-		return kup_err_set(s->err, -errno, "%s: %s", path, strerror(errno));
-	ret = keep(s, fd, pid, at);
-	close(fd);
-	return ret < 0 ? ret : 0;
-}
-
-static int keep_mapped(struct search *s, pid_t pid)
+static int walk_mapped(struct walk *w, pid_t pid)
 {
 	char *text = kup_slurpf("/proc/%d/maps", pid), *rest = text, *line;
 	int ret = 0;
 
-	while (!ret && (line = strsep(&rest, "\n"))) {
+	while (ret >= 0 && (line = strsep(&rest, "\n"))) {
 		unsigned long start, end;
 		unsigned int major, minor;
 		char path[80], at[32];
 
-		if (sscanf(line, "%lx-%lx %*s %*x %x:%x", &start, &end, &major, &minor) != 4 || makedev(major, minor) != s->fs)
+		if (sscanf(line, "%lx-%lx %*s %*x %x:%x", &start, &end, &major, &minor) != 4 || makedev(major, minor) != w->fs)
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", pid, start, end);
 		snprintf(at, sizeof(at), "map %lx", start);
-		ret = keep_at(s, pid, path, at);
+		ret = see(w, path, pid, at);
 	}
 	free(text);
 	return ret;
 }
 
-static int keep_open(struct search *s, pid_t pid)
+static int walk_open(struct walk *w, pid_t pid)
 {
 	char path[300], at[32];
 	struct dirent *e;
@@ -121,12 +116,12 @@ static int keep_open(struct search *s, pid_t pid)
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	d = opendir(path);
-	while (d && !ret && (e = readdir(d))) {
+	while (d && ret >= 0 && (e = readdir(d))) {
 		snprintf(path, sizeof(path), "/proc/%d/fd/%s", pid, e->d_name);
-		if (e->d_name[0] == '.' || stat(path, &st) || st.st_dev != s->fs || !S_ISREG(st.st_mode))
+		if (e->d_name[0] == '.' || stat(path, &st) || st.st_dev != w->fs || !S_ISREG(st.st_mode))
 			continue;
 		snprintf(at, sizeof(at), "fd %.20s", e->d_name);
-		ret = keep_at(s, pid, path, at);
+		ret = see(w, path, pid, at);
 	}
 	if (d)
 		closedir(d);
@@ -134,54 +129,89 @@ static int keep_open(struct search *s, pid_t pid)
 }
 
 /* The root of the first tree answers for those that have a name: there is no telling whose they are. */
-static int keep_named(struct search *s, struct json_object *files, pid_t pid)
+static int walk_named(struct walk *w, struct json_object *files, pid_t pid)
 {
 	json_object_object_foreach(files, path, o) {
 		struct stat st;
-		int fd, ret;
+		int ret;
 
-		if (strcmp(kup_json_text(o, "type"), "file"))
+		if (strcmp(kup_json_text(o, "type"), "file") || stat(path, &st) || !kup_file_stays(path, &st))
 			continue;
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0 || fstat(fd, &st)) {
-			ret = kup_err_set(s->err, -errno, "%s: %s", path, strerror(errno));
-		} else {
-			ret = kup_file_stays(path, &st) ? keep(s, fd, pid, path) : 0;
-			if (ret > 0)
-				json_object_object_add(o, "size", json_object_new_int64(st.st_size));
-		}
-		if (fd >= 0)
-			close(fd);
+		ret = see(w, path, pid, path);
 		if (ret < 0)
 			return ret;
+		if (ret > 0 && w->list)
+			json_object_object_add(o, "size", json_object_new_int64(w->seen[w->nr - 1].st.st_size));
 	}
+	return 0;
+}
+
+static int walk(struct walk *w, const struct kup_forest *forest, struct json_object *files)
+{
+	int ret = find_fs(w);
+	size_t i, j;
+
+	for (i = 0; i < forest->nr && ret >= 0; i++)
+		for (j = 0; j < forest->trees[i].nr && ret >= 0; j++) {
+			const struct kup_task *t = &forest->trees[i].tasks[j];
+
+			if (t->state == 'Z')
+				continue;
+			w->tree = &forest->trees[i];
+			ret = walk_mapped(w, t->pid);
+			if (ret >= 0)
+				ret = walk_open(w, t->pid);
+		}
+	if (ret >= 0 && forest->nr)
+		ret = walk_named(w, files, forest->trees[0].tasks[0].pid);
+	free(w->seen);
+	return ret < 0 ? ret : 0;
+}
+
+static int count(struct walk *w, const char *path, pid_t pid, const char *at)
+{
+	(void)path;
+	(void)pid;
+	(void)at;
+	w->bytes += (uint64_t)w->seen[w->nr - 1].st.st_blocks * 512;
+	return 0;
+}
+
+uint64_t kup_shmem_bytes(const struct kup_forest *forest, struct json_object *files)
+{
+	struct walk w = { .one = count };
+
+	walk(&w, forest, files);
+	return w.bytes;
+}
+
+static int keep(struct walk *w, const char *path, pid_t pid, const char *at)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), ret;
+	struct kup_shmem kept;
+	struct json_object *o;
+
+	if (fd < 0)
+		return kup_err_set(w->err, -errno, "%s: %s", path, strerror(errno));
+	ret = kup_device_preserve_shmem(w->dev, fd, w->nr, &kept, w->err);
+	close(fd);
+	if (ret)
+		return ret;
+	o = json_object_new_object();
+	json_object_object_add(o, "id", json_object_new_int(w->nr));
+	json_object_object_add(o, "pid", json_object_new_int(pid));
+	json_object_object_add(o, "at", json_object_new_string(at));
+	json_object_object_add(o, "pages", json_object_new_uint64(kept.pages));
+	json_object_array_add(w->list, o);
 	return 0;
 }
 
 int kup_shmem_preserve(int dev, const struct kup_forest *forest, struct json_object *files, struct json_object *plan, struct kup_err *err)
 {
-	struct search s = { .dev = dev, .list = json_object_new_array(), .err = err };
-	size_t i, j;
-	int ret;
+	struct walk w = { .one = keep, .dev = dev, .list = json_object_new_array(), .err = err };
 
-	json_object_object_add(plan, "shmem", s.list);
-	ret = find_fs(&s.fs);
-	if (ret)
-		return kup_err_set(err, ret, "memfd: %s", strerror(-ret));
-	for (i = 0; i < forest->nr && !ret; i++)
-		for (j = 0; j < forest->trees[i].nr && !ret; j++) {
-			const struct kup_task *t = &forest->trees[i].tasks[j];
-
-			if (t->state == 'Z')
-				continue;
-			ret = keep_mapped(&s, t->pid);
-			if (!ret)
-				ret = keep_open(&s, t->pid);
-		}
-	if (!ret && forest->nr)
-		ret = keep_named(&s, files, forest->trees[0].tasks[0].pid);
-	free(s.seen);
-	return ret;
+	json_object_object_add(plan, "shmem", w.list);
+	return walk(&w, forest, files);
 }
 
 /* The mapping that has @addr: its end may be elsewhere than it was. */

@@ -9,10 +9,18 @@
 #ifndef KUP_SHMEM_H
 #define KUP_SHMEM_H
 
+#include <stdint.h>
+
 #include "err.h"
 #include "tree.h"
 
 struct json_object;
+
+/**
+ * kup_shmem_bytes - how much there is of it
+ * @files: those to be carried, see files.h
+ */
+uint64_t kup_shmem_bytes(const struct kup_forest *forest, struct json_object *files);
 
 /**
  * kup_shmem_preserve - have the module keep what the trees share

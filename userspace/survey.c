@@ -5,6 +5,7 @@
 #include <json-c/json.h>
 
 #include "carry.h"
+#include "shmem.h"
 #include "survey.h"
 #include "target.h"
 
@@ -39,7 +40,7 @@ int kup_survey(const struct kup_conf *conf, struct kup_survey *s, struct kup_err
 		return ret;
 	s->processes = kup_carry_forest(&s->forest, s->host.dev, &s->host.criu, s->files, &of_process);
 	if (s->processes) {
-		kup_host_memory(&s->host, preserve_bytes(s->processes));
+		kup_host_memory(&s->host, preserve_bytes(s->processes) + kup_shmem_bytes(&s->forest, s->files));
 		process = kup_carry_refused(s->processes, &of_process);
 	} else {
 		process = 1;
