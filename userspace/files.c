@@ -92,24 +92,67 @@ static int put_file(const char *path, const char *from, mode_t mode)
 	return ret;
 }
 
+/* What will come into files that are empty as yet, of one file system. */
+struct promise {
+	dev_t fs;
+	uint64_t bytes;
+};
+
+struct putting {
+	const char *from;
+	struct promise *promise;
+	size_t nr;
+};
+
+static struct promise *promise_for(struct putting *p, dev_t fs)
+{
+	struct promise *more;
+	size_t i;
+
+	for (i = 0; i < p->nr; i++)
+		if (p->promise[i].fs == fs)
+			return &p->promise[i];
+	more = realloc(p->promise, (p->nr + 1) * sizeof(*more));
+	if (!more)
+		return NULL;
+	p->promise = more;
+	p->promise[p->nr] = (struct promise){ .fs = fs };
+	return &p->promise[p->nr++];
+}
+
+/* Of the file system of @dir: -EMEDIUMTYPE if it is no tmpfs, -ENOSPC if @bytes more do not fit. */
+static int promise(struct putting *p, const char *dir, uint64_t bytes)
+{
+	struct promise *there;
+	struct statfs fs;
+	struct stat st;
+
+	if (statfs(dir, &fs) || stat(dir, &st))
+		return -errno;
+	if (fs.f_type != TMPFS_MAGIC)
+		return -EMEDIUMTYPE;
+	there = promise_for(p, st.st_dev);
+	if (!there)
+		return -ENOMEM;
+	there->bytes += bytes;
+	/* no blocks at all: no limit */
+	return fs.f_blocks && fs.f_bavail * fs.f_bsize < there->bytes ? -ENOSPC : 0;
+}
+
 static int make_empty(const char *path, off_t size, mode_t mode)
 {
-	struct statfs fs;
-	int fd, ret = 0;
+	int fd, ret;
 
 	/* Where it has no page another file of that name would show its own. */
 	unlink(path);
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-	if (fd < 0 || ftruncate(fd, size) || fstatfs(fd, &fs))
-		ret = -errno;
-	else if (fs.f_type != TMPFS_MAGIC)
-		ret = -EMEDIUMTYPE;
+	ret = fd < 0 || ftruncate(fd, size) ? -errno : 0;
 	if (fd >= 0)
 		close(fd);
 	return ret;
 }
 
-static int put_one(const char *path, struct json_object *o, const char *from)
+static int put_one(const char *path, struct json_object *o, struct putting *p)
 {
 	const char *type = kup_json_text(o, "type");
 	mode_t mode = kup_json_int(o, "mode");
@@ -129,9 +172,11 @@ static int put_one(const char *path, struct json_object *o, const char *from)
 	} else if (!ret && !strcmp(type, "fifo")) {
 		ret = mkfifo(path, mode) ? -errno : 0;
 	} else if (!ret && json_object_object_get_ex(o, "size", NULL)) {
-		ret = make_empty(path, kup_json_int(o, "size"), mode);
+		ret = promise(p, dir[0] ? dir : "/", kup_json_int(o, "bytes"));
+		if (!ret)
+			ret = make_empty(path, kup_json_int(o, "size"), mode);
 	} else if (!ret) {
-		snprintf(source, sizeof(source), "%s/%s", from, kup_json_text(o, "store"));
+		snprintf(source, sizeof(source), "%s/%s", p->from, kup_json_text(o, "store"));
 		ret = put_file(path, source, mode);
 	}
 	if (!ret && (lchown(path, kup_json_int(o, "uid"), kup_json_int(o, "gid")) || chmod(path, mode)))
@@ -141,18 +186,26 @@ static int put_one(const char *path, struct json_object *o, const char *from)
 
 int kup_files_put(struct json_object *files, const char *from, struct kup_err *err)
 {
+	struct putting p = { .from = from };
+	int ret = 0;
+
 	if (!json_object_is_type(files, json_type_object))
 		return 0;
 	json_object_object_foreach(files, path, o) {
-		int ret = put_one(path, o, from);
-
+		ret = put_one(path, o, &p);
+		if (!ret)
+			continue;
 		if (ret == -EMEDIUMTYPE) {
-			kup_err_set(err, -ENOTSUP, "%s was on tmpfs, and its memory was kept; here it is on another file system", path);
+			ret = kup_err_set(err, -ENOTSUP, "%s was on tmpfs, and its memory was kept; here it is on another file system", path);
 			kup_err_next(err, "mount a tmpfs there, then `kup-ppp restore` again");
-			return -ENOTSUP;
+		} else if (ret == -ENOSPC) {
+			kup_err_set(err, ret, "putting %s back: its file system is too small", path);
+			kup_err_next(err, "mount -o remount,size=..., then `kup-ppp restore` again");
+		} else {
+			kup_err_set(err, ret, "putting %s back: %s", path, strerror(-ret));
 		}
-		if (ret)
-			return kup_err_set(err, ret, "putting %s back: %s", path, strerror(-ret));
+		break;
 	}
-	return 0;
+	free(p.promise);
+	return ret;
 }

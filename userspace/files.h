@@ -3,8 +3,8 @@
  * Files that exist in memory only (tmpfs, ramfs, an initramfs) and that a process holds: the new kernel's system doesn't have
  * them, and CRIU refers to them by name. Their content goes through the store, or that of a large one stays where it is (shmem.h).
  *
- * In the plan: files: { PATH: { type: "file", "dir" or "fifo", mode, uid, gid, store: name in the store, of a file, size: of one that
- * is not in the store } }
+ * In the plan: files: { PATH: { type: "file", "dir" or "fifo", mode, uid, gid, store: name in the store, of a file, size, bytes: of one
+ * that is not in the store, and of what there is of it } }
  */
 #ifndef KUP_FILES_H
 #define KUP_FILES_H

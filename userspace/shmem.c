@@ -34,7 +34,8 @@ struct walk {
 	/* @path leads to the file that was seen last. Return: 0 or a negative errno, which ends the walk */
 	int (*one)(struct walk *w, const char *path, pid_t pid, const char *at);
 	uint64_t bytes;		/* count() */
-	int dev;		/* keep() */
+	uint64_t pages;		/* keep(): of the last one */
+	int dev;
 	struct json_object *list;
 	struct kup_err *err;
 };
@@ -140,8 +141,10 @@ static int walk_named(struct walk *w, struct json_object *files, pid_t pid)
 		ret = see(w, path, pid, path);
 		if (ret < 0)
 			return ret;
-		if (ret > 0 && w->list)
+		if (ret > 0 && w->list) {
 			json_object_object_add(o, "size", json_object_new_int64(w->seen[w->nr - 1].st.st_size));
+			json_object_object_add(o, "bytes", json_object_new_int64(w->pages * 4096));
+		}
 	}
 	return 0;
 }
@@ -197,6 +200,7 @@ static int keep(struct walk *w, const char *path, pid_t pid, const char *at)
 	close(fd);
 	if (ret)
 		return ret;
+	w->pages = kept.pages;
 	o = json_object_new_object();
 	json_object_object_add(o, "id", json_object_new_int(w->nr));
 	json_object_object_add(o, "pid", json_object_new_int(pid));

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # check.sh SERIES...: runs the module on debug kernels (KASAN, lockdep, DEBUG_VM, PAGE_TABLE_CHECK), each switched to itself: memcached,
-# shared memory, the module's own tests, ten minutes (KUP_DEBUG_IOCTL= seconds) of calls in all ways but the right one, then every operation of the
-# dirty scenario. Any splat on the console fails the run. Prints KTAP; logs in build/check-debug/.
+# shared memory, the module's own tests, ten minutes (KUP_DEBUG_IOCTL= seconds) of calls in all ways but the right one, then every
+# operation of the dirty scenario. Any splat on the console fails the run. Prints KTAP; logs in build/check-debug/.
 #
 # The dirty scenario goes in parts, since a debug kernel takes long to dump and restore two hundred processes.
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -995,16 +995,21 @@ static void prepare_limited(void)
 }
 
 /* Much more than the limit allows, without swap: all gets bound, and nobody is killed for it. */
+static void enter_cgroup2(void)
+{
+	mkdir("/sys/fs/cgroup", 0755);
+	if (access("/sys/fs/cgroup/cgroup.procs", F_OK))
+		check(!system("mount -t cgroup2 c /sys/fs/cgroup"), "");
+	check(write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory"), "%m");
+}
+
 static void test_memcg(void)
 {
 	char text[32] = "";
 	pid_t pid;
 	int fd;
 
-	mkdir("/sys/fs/cgroup", 0755);
-	if (access("/sys/fs/cgroup/cgroup.procs", F_OK))
-		check(!system("mount -t cgroup2 c /sys/fs/cgroup"), "");
-	check(write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory"), "%m");
+	enter_cgroup2();
 	standard_chunks(1);
 	check(!adopt(FAKE_FINE, 0), "%s", why);
 	pid = start_child(prepare_limited, body_accounting);
@@ -1736,10 +1741,43 @@ static void test_share_race(void)
 #define SHMEM_END (8 * CHUNK)
 
 static uint64_t given, given_by_copy;
+static pid_t whose;	/* memory it is, for its memory cgroup; 0: ours */
+
+static void charge_to_group(void)
+{
+	char text[32];
+
+	enter_cgroup2();
+	mkdir("/sys/fs/cgroup/kuptest", 0755);
+	whose = fork();
+	if (!whose)
+		for (;;)
+			pause();
+	snprintf(text, sizeof(text), "%d", whose);
+	check(write_file("/sys/fs/cgroup/kuptest/cgroup.procs", text), "%m");
+}
+
+static long charged_to_group(void)
+{
+	char text[32] = "";
+	int fd = open("/sys/fs/cgroup/kuptest/memory.current", O_RDONLY);
+
+	check(fd >= 0 && read(fd, text, 31) > 0, "%m");
+	close(fd);
+	return atol(text);
+}
+
+static void end_group(void)
+{
+	kill(whose, SIGKILL);
+	waitpid(whose, NULL, 0);
+	whose = 0;
+	rmdir("/sys/fs/cgroup/kuptest");
+}
 
 static int attach_shmem(int fd, uint32_t id)
 {
-	struct kup_shmem s = { .size = sizeof(s), .fd = fd, .id = id, .pid = getpid() };
+	struct kup_shmem s = { .size = sizeof(s), .fd = fd, .id = id, .pid = whose ?: getpid() };
 	int err = ioctl(dev, KUP_IOC_ATTACH_SHMEM, &s) ? -errno : 0;
 
 	strcpy(why, s.why);
@@ -1811,6 +1849,7 @@ static void test_shmem(void)
 	int fd, other, null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	adopt_shmem();
+	charge_to_group();	/* before there is a file that it would have, too */
 	fd = new_memfd(SHMEM_END);
 	other = new_memfd(SHMEM_END);
 	check(attach_shmem(fd, PID + 1) == -ENOENT && *why, "%s", why);
@@ -1818,6 +1857,7 @@ static void test_shmem(void)
 	check(attach_shmem(-1, PID) == -EBADF, "");
 	check(attach_shmem(null, PID) == -EOPNOTSUPP && *why, "%s", why);
 	check(!attach_shmem(fd, PID) && given == nr_pages && !given_by_copy, "%s, %lu by copy", why, (long)given_by_copy);
+	check(charged_to_group() >= (long)(nr_pages * PAGE), "%ld", charged_to_group());
 	check(attach_shmem(other, PID) == -EBUSY && *why, "%s", why);
 	check(!attach_shmem(fd, PID), "%s", why);
 	check(verify() == -EBUSY && *why, "%s", why);
@@ -1828,6 +1868,8 @@ static void test_shmem(void)
 	free = meminfo("MemFree:");
 	close(fd);
 	check(meminfo("MemFree:") - free > (long)nr_pages * 3, "%ld kB came back", meminfo("MemFree:") - free);
+	check(charged_to_group() < 1 << 20, "%ld", charged_to_group());
+	end_group();
 	close(other);
 	close(null);
 }

@@ -291,6 +291,10 @@ static void sections(void)
 	struct section s = section();
 	unsigned int i;
 
+	s.mm[1].flags = KUP_MM_SHMEM;
+	s.mm[1].pid = s.mm[0].pid;		/* numbers of another kind */
+	CHECK(!kup_maps_check(&s, sizeof(s), 2, 519));
+	s = section();
 	CHECK(!kup_maps_check(&s, sizeof(s), 2, 519));
 	CHECK(!kup_maps_check(&s, sizeof(s), 0, 0));
 	CHECK(kup_maps_check(&s, sizeof(s), 2, 518));
@@ -305,7 +309,9 @@ static void sections(void)
 #define BAD(set) do { s = section(); set; CHECK_FOR(kup_maps_check(&s, sizeof(s), 2, 519), "%s", #set); } while (0)
 	BAD(s.mm[0].pid = 0);
 	BAD(s.mm[0].pid = 11);
-	BAD(s.mm[0].flags = 2);
+	BAD(s.mm[0].flags = KUP_MM_SHMEM);	/* which has no huge page */
+	BAD(s.mm[1].flags = KUP_MM_SHMEM | KUP_MM_THP_DISABLED);
+	BAD(s.mm[1].flags = 4);
 	BAD(s.mm[0].chunks_off += 4);
 	BAD(s.mm[0].chunks_off = 0);
 	BAD(s.mm[0].chunks_off = ~7ULL);
