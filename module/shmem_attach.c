@@ -3,12 +3,14 @@
  * Shared memory on the new side: frames of the handover become pages of a file of tmpfs, which CRIU or somebody else has made as
  * it was, but for what is in it.
  *
- * A chunk at a time, while nobody uses the file:
- * 1. tmpfs itself makes the pages that are to be there, accounted and charged as all of its pages are. If it has no room or no memory,
- *    that is an error, and nothing of this chunk has changed.
- * 2. Each of them is replaced by the frame, in its place in the page cache, and freed. Nothing of that fails. What cannot be replaced
- *    (a part of a huge page, one that a device uses) gets the content, and the frame is freed. So does each page as long as there
- *    may be a fallback; then the frames stay as they are.
+ * A chunk at a time, while nobody uses the file, or hardly anybody:
+ * 1. Where the file has pages already, they are brought in. For all others it is asked for room, as khugepaged does when it fills holes of
+ *    such a file. If there is none, that is an error, and nothing of this chunk has changed.
+ * 2. Each frame becomes a page of the file, where there is none, or takes the place of the one that is there, which is freed. Nothing of that
+ *    fails: the memory cgroup's limit may be exceeded, since the memory is no more than it was. What cannot be replaced (a part of a huge
+ *    page, a page that a device uses) gets the content, and the frame is freed.
+ *
+ * As long as there may be a fallback, tmpfs makes all the pages, and they get the content; the frames stay as they are.
  */
 #include <linux/file.h>
 #include <linux/highmem.h>
@@ -21,14 +23,17 @@
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/swap.h>
+#include <linux/xarray.h>
 
 #include "compat/compat.h"
 #include "kup.h"
 #include "space.h"
+#include "symbols.h"
 
-/* What a chunk will have in its file; NULL: no frame there, or behind the file's end. */
+/* What the file has already of a chunk. */
 struct there {
 	struct page *page[KUP_CHUNK_PAGES];
+	unsigned int holes;		/* for which a frame is there, and not behind the file's end */
 };
 
 static struct kup_record *find_record(u32 id)
@@ -52,25 +57,39 @@ static void put_there(struct there *there)
 	}
 }
 
-static int make_there(struct there *there, struct address_space *mapping, const struct kup_chunk *c)
+static struct page *read_page(struct address_space *mapping, pgoff_t index)
 {
-	pgoff_t first = c->addr >> PAGE_SHIFT, end = DIV_ROUND_UP_ULL(i_size_read(mapping->host), PAGE_SIZE);
+	return shmem_read_mapping_page_gfp(mapping, index, mapping_gfp_mask(mapping));
+}
+
+/* @all: has tmpfs make those that are not there. */
+static int bring_in(struct there *there, struct address_space *mapping, const struct kup_chunk *c, pgoff_t end, bool all)
+{
+	pgoff_t first = c->addr >> PAGE_SHIFT;
 	struct kup_walk walk;
 	struct kup_run run;
 	unsigned int i;
 
+	there->holes = 0;
 	kup_walk_begin(&walk, c, kup_new.stream.base);
 	while (kup_walk_next(&walk, &run))
 		for (i = run.first; i < run.first + run.nr && first + i < end; i++) {
-			struct page *page = shmem_read_mapping_page_gfp(mapping, first + i, mapping_gfp_mask(mapping));
+			struct page *page = NULL;
 
+			if (all || xa_load(&mapping->i_pages, first + i))
+				page = read_page(mapping, first + i);
+			else
+				there->holes++;
 			if (IS_ERR(page)) {
 				put_there(there);
 				return PTR_ERR(page);
 			}
 			there->page[i] = page;
 		}
-	return 0;
+	if (!there->holes || kup_compat_shmem_charge(mapping->host, there->holes))
+		return 0;
+	put_there(there);
+	return -ENOSPC;
 }
 
 /* May the frame take the place of this page? It is locked, so nobody maps it from now on. */
@@ -83,45 +102,122 @@ static bool can_replace(struct address_space *mapping, struct folio *folio, pgof
 	return !folio_mapped(folio);
 }
 
-static void replace(struct folio *old, struct page *frame)
+/* Ordinary memory from now on, charged and locked, part of nothing yet. */
+static struct folio *make_folio(struct page *frame)
 {
-	struct folio *new = (struct folio *)frame;	/* part of no other */
+	struct folio *folio = (struct folio *)frame;	/* part of no other */
 
 	__ClearPageReserved(frame);
 	adjust_managed_page_count(frame, 1);
 	__SetPageLocked(frame);
-	__folio_set_swapbacked(new);
-	__folio_mark_uptodate(new);
-	kup_compat_replace_cached(old, new);
-	folio_mark_dirty(new);
-	folio_add_lru(new);
-	folio_unlock(new);
-	folio_put(new);
+	__folio_set_swapbacked(folio);
+	kup_charge(folio);
+	return folio;
+}
+
+/* The file has it. */
+static void let_go(struct folio *folio)
+{
+	folio_mark_dirty(folio);
+	folio_add_lru(folio);
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+/* Return: false if somebody was faster. */
+static bool insert(struct address_space *mapping, pgoff_t index, struct folio *folio)
+{
+	XA_STATE(xas, &mapping->i_pages, index);
+	bool there;
+
+	folio->mapping = mapping;
+	folio->index = index;
+	folio_get(folio);
+	do {
+		xas_lock_irq(&xas);
+		there = xas_load(&xas);
+		if (!there)
+			xas_store(&xas, folio);
+		if (!there && !xas_error(&xas)) {
+			__lruvec_stat_mod_folio(folio, NR_FILE_PAGES, 1);
+			__lruvec_stat_mod_folio(folio, NR_SHMEM, 1);
+		}
+		xas_unlock_irq(&xas);
+	} while (xas_nomem(&xas, GFP_KERNEL | __GFP_NOFAIL));
+	if (!there)
+		return true;
+	folio->mapping = NULL;
+	folio_put(folio);
+	kup_compat_shmem_uncharge(mapping->host);
+	return false;
+}
+
+/* Into the place of @page. Return: false if that has only got the content. */
+static bool replace(struct address_space *mapping, pgoff_t index, struct page *page, struct folio *folio)
+{
+	struct folio *old = page_folio(page);
+	bool can;
+
+	folio_lock(old);
+	can = can_replace(mapping, old, index);
+	if (can) {
+		kup_compat_replace_cached(old, folio);
+		let_go(folio);
+	} else {
+		copy_highpage(page, &folio->page);
+		folio_mark_dirty(old);
+		clear_highpage(&folio->page);
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+	folio_unlock(old);
+	return can;
 }
 
 /* Return: true if the page has only got the content. */
-static bool give(struct address_space *mapping, pgoff_t index, struct page *page, struct page *frame, bool keep)
+static bool give(struct address_space *mapping, pgoff_t index, struct page *there, struct page *frame)
+{
+	struct folio *folio = make_folio(frame);
+	struct page *page = there;
+	bool copied;
+
+	if (!there && insert(mapping, index, folio)) {
+		let_go(folio);
+		return false;
+	}
+	/* It was there just now. What a memory cgroup does not grant is asked for again: nobody gives up memory for that. */
+	while (!page || IS_ERR(page)) {
+		page = read_page(mapping, index);
+		if (PTR_ERR_OR_ZERO(page) == -EINVAL)	/* cut off meanwhile: nobody will see it */
+			break;
+		cond_resched();
+	}
+	if (IS_ERR(page)) {
+		clear_highpage(frame);
+		folio_unlock(folio);
+		folio_put(folio);
+		return false;
+	}
+	copied = !replace(mapping, index, page, folio);
+	if (page != there)
+		put_page(page);
+	return copied;
+}
+
+static void copy_to(struct page *page, struct page *frame)
 {
 	struct folio *folio = page_folio(page);
-	bool copy;
 
 	folio_lock(folio);
-	copy = keep || !can_replace(mapping, folio, index);
-	if (copy) {
-		copy_highpage(page, frame);
-		folio_mark_dirty(folio);
-	} else {
-		replace(folio, frame);
-	}
+	copy_highpage(page, frame);
+	folio_mark_dirty(folio);
 	folio_unlock(folio);
-	if (copy && !keep)
-		kup_free_frame(frame);
-	return copy;
 }
 
 static int attach_chunk(struct kup_shmem *s, struct kup_record *rec, u32 nr, struct there *there)
 {
 	struct address_space *mapping = rec->file->f_mapping;
+	pgoff_t end = DIV_ROUND_UP_ULL(i_size_read(mapping->host), PAGE_SIZE), index;
 	const struct kup_chunk *c = &rec->chunks[nr];
 	bool keep = kup_fallback_armed();
 	struct kup_walk walk;
@@ -131,20 +227,28 @@ static int attach_chunk(struct kup_shmem *s, struct kup_record *rec, u32 nr, str
 
 	if (kup_chunk_done(rec, nr))
 		return 0;
-	err = make_there(there, mapping, c);
-	if (err || !kup_chunk_begin(rec, nr))
+	err = bring_in(there, mapping, c, end, keep);
+	if (err)
 		return err;
+	kup_chunk_begin(rec, nr);	/* nobody else does: kup.lock */
 	kup_walk_begin(&walk, c, kup_new.stream.base);
 	while (kup_walk_next(&walk, &run))
 		for (i = run.first; i < run.first + run.nr; i++) {
 			struct page *frame = pfn_to_page(run.pfn + i - run.first);
 
-			if (there->page[i]) {
-				s->copied += give(mapping, (c->addr >> PAGE_SHIFT) + i, there->page[i], frame, keep);
-				atomic64_inc(&kup_new.bound);
-			} else if (!keep) {
-				kup_drop_frame(frame);
+			index = (c->addr >> PAGE_SHIFT) + i;
+			if (index >= end) {
+				if (!keep)
+					kup_drop_frame(frame);
+				continue;
 			}
+			atomic64_inc(&kup_new.bound);
+			if (!keep) {
+				s->copied += give(mapping, index, there->page[i], frame);
+				continue;
+			}
+			copy_to(there->page[i], frame);
+			s->copied++;
 		}
 	if (keep)
 		set_bit(nr, rec->copied);

@@ -82,6 +82,10 @@ KUP_SYM(deferred_split_folio)
 KUP_SYM(folio_memcg_alloc_deferred)
 #endif
 
+/* shared memory */
+KUP_SYM(shmem_charge)
+KUP_SYM(shmem_uncharge)
+
 /* hooks */
 KUP_SYM(ftrace_location)
 

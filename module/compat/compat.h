@@ -38,6 +38,7 @@ static inline void kup_compat_hrtimer_setup(struct hrtimer *timer, enum hrtimer_
 #include <linux/mmu_notifier.h>
 #include <linux/pagemap.h>
 #include <linux/sched/coredump.h>
+#include <linux/shmem_fs.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
 #include <linux/uio.h>
@@ -153,6 +154,33 @@ static inline bool kup_compat_is_swap_pte(pte_t pte)
 #else
 	return !non_swap_entry(pte_to_swp_entry(pte));
 #endif
+}
+
+/*
+ * Room for @pages in a file of tmpfs, which count as there from now on. May sleep, and takes the lock itself, since 6.6 ("shmem: make
+ * shmem_inode_acct_block() return error", and quotas after it). No header shows it.
+ */
+static inline bool kup_compat_shmem_charge(struct inode *inode, long pages)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	return shmem_charge(inode, pages);
+#else
+	bool done;
+
+	xa_lock_irq(&inode->i_mapping->i_pages);
+	done = shmem_charge(inode, pages);
+	xa_unlock_irq(&inode->i_mapping->i_pages);
+	return done;
+#endif
+}
+
+/* For one of them that is not needed. */
+static inline void kup_compat_shmem_uncharge(struct inode *inode)
+{
+	xa_lock_irq(&inode->i_mapping->i_pages);
+	inode->i_mapping->nrpages--;
+	xa_unlock_irq(&inode->i_mapping->i_pages);
+	shmem_uncharge(inode, 1);
 }
 
 /* Both locked. */
