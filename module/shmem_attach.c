@@ -139,8 +139,8 @@ static bool insert(struct address_space *mapping, pgoff_t index, struct folio *f
 		if (!there)
 			xas_store(&xas, folio);
 		if (!there && !xas_error(&xas)) {
-			__lruvec_stat_mod_folio(folio, NR_FILE_PAGES, 1);
-			__lruvec_stat_mod_folio(folio, NR_SHMEM, 1);
+			lruvec_stat_mod_folio(folio, NR_FILE_PAGES, 1);
+			lruvec_stat_mod_folio(folio, NR_SHMEM, 1);
 		}
 		xas_unlock_irq(&xas);
 	} while (xas_nomem(&xas, GFP_KERNEL | __GFP_NOFAIL));
