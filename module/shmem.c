@@ -83,12 +83,11 @@ static int read_in(struct address_space *mapping, pgoff_t index)
 {
 	struct page *page = shmem_read_mapping_page_gfp(mapping, index, mapping_gfp_mask(mapping));
 
+	if (!IS_ERR(page))
+		put_page(page);
 	if (fatal_signal_pending(current))
 		return -EINTR;
-	if (IS_ERR(page))
-		return PTR_ERR(page);
-	put_page(page);
-	return 0;
+	return PTR_ERR_OR_ZERO(page);
 }
 
 /* The pages of @folio from @index on, up to @last, with a reference each; there is one already. */
