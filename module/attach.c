@@ -53,12 +53,12 @@ bool kup_is_dead(const struct kup_attached *att)
 	return smp_load_acquire(&att->dead);
 }
 
-static struct kup_record *find_record(u32 pid)
+struct kup_record *kup_find_record(u32 nr, bool shmem)
 {
 	u32 i;
 
 	for (i = 0; i < kup_new.h->nr_mms; i++)
-		if (kup_new.rec[i].mm->pid == pid && !kup_is_shmem(kup_new.rec[i].mm))
+		if (kup_new.rec[i].mm->pid == nr && !kup_is_shmem(kup_new.rec[i].mm) == !shmem)
 			return &kup_new.rec[i];
 	return NULL;
 }
@@ -66,7 +66,7 @@ static struct kup_record *find_record(u32 pid)
 /* The record, if it is free and all there. */
 static int claim(struct kup_attach *a, struct kup_record **out)
 {
-	struct kup_record *rec = find_record(a->old_pid);
+	struct kup_record *rec = kup_find_record(a->old_pid, false);
 	int lost;
 
 	if (!rec) {

@@ -36,16 +36,6 @@ struct there {
 	unsigned int holes;		/* for which a frame is there, and not behind the file's end */
 };
 
-static struct kup_record *find_record(u32 id)
-{
-	u32 i;
-
-	for (i = 0; i < kup_new.h->nr_mms; i++)
-		if (kup_new.rec[i].mm->pid == id && kup_is_shmem(kup_new.rec[i].mm))
-			return &kup_new.rec[i];
-	return NULL;
-}
-
 static void put_there(struct there *there)
 {
 	unsigned int i;
@@ -278,7 +268,7 @@ static int attach_all(struct kup_shmem *s, struct kup_record *rec)
 	return err;
 }
 
-/* Whose memory it is, for the memory cgroup; NULL: the caller's. */
+/* Of the process whose memory it is. */
 static int memcg_of(pid_t nr, struct mem_cgroup **memcg)
 {
 	struct pid *pid = find_get_pid(nr);
@@ -298,7 +288,7 @@ static int memcg_of(pid_t nr, struct mem_cgroup **memcg)
 /* The record has this file from now on, and holds it: with it would go what it has. */
 static int claim(struct kup_shmem *s, struct file *file, struct kup_record **out)
 {
-	struct kup_record *rec = find_record(s->id);
+	struct kup_record *rec = kup_find_record(s->id, true);
 
 	if (!rec) {
 		kup_say(s->why, "the handover has no shared memory %u", s->id);

@@ -120,6 +120,7 @@ void kup_share_let_go(void);
 int kup_share_relate(struct mm_struct *mm, const struct kup_record *rec);
 
 /* attach.c */
+struct kup_record *kup_find_record(u32 nr, bool shmem);	/* of a process, or of shared memory; NULL: there is none. kup.lock */
 bool kup_is_dead(const struct kup_attached *att);	/* its process is gone, and touches no memory any more */
 void kup_detach(struct kup_attached *att);	/* all done, or nobody left to use it; kup.lock, sleeps */
 
