@@ -17,8 +17,11 @@ lock()
 {
 	mkdir -p "$build/locks"
 	exec {lock_fd}>"$build/locks/$1"
-	flock "$lock_fd"
+	flock ${2:+"$2"} "$lock_fd"
 }
+
+# lock_shared NAME: beside others who share it
+lock_shared() { lock "$1" --shared; }
 
 # json_holds FILE FILTER: a jq filter is true of the one JSON value in a file. jq -e alone is content with an empty file.
 json_holds() { jq -es "length == 1 and (.[0] | $2)" "$1" >/dev/null 2>&1; }

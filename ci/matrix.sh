@@ -18,7 +18,7 @@
 #   SIZE          megabytes of payload (64)
 #   LIFE          pairs of consecutive kernels in one life, at most (8)
 #   BUILT=1       only cells between kernels that the module has been built for: while it is built for the others
-#   KUP_KEEP=1    kernels that were fetched for this stay
+#   KUP_KEEP=1    kernels that were fetched for this stay; then several runs may go on at once, each for other cells (FLAVOURS, SERIES)
 #
 # A kernel is gone if the archive has its image, but neither its headers nor its source any more, as turns out when they are fetched:
 # nobody can build for it, so the next one of its series takes its place.
@@ -34,7 +34,10 @@ FROM=${FROM:-} TO=${TO:-} SERIES=${SERIES:-} KIND=${KIND:-} SIZE=${SIZE:-64} LIF
 FLAVOURS=${FLAVOURS:-cloud-amd64 amd64 rt-amd64}
 cells=$build/matrix
 mkdir -p "$cells"
-lock matrix
+# One that makes room would take away what another needs.
+if [ -n "${KUP_KEEP:-}" ]; then lock_shared matrix; else lock matrix; fi
+work=$(mktemp -d "$cells/.work-XXXXXX")
+trap 'rm -rf "$work"' EXIT
 
 # Each flavour's kernels, oldest first: version, suites, series, flavour. Those that are gone, or turned out to be, are left out.
 kernels()
@@ -146,8 +149,8 @@ show()
 # What a result depends on, besides the kernels.
 inputs=$(cd "$top" && find module bootstub userspace Kbuild ci/bed ci/guest ci/client ci/scenarios/{memcached,fragmented} ci/scenario \
 	-type f ! -path '*/tests/*' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16)
-list=$cells/kernels
-run=$cells/run.json whole=$cells/whole.json
+list=$work/kernels
+run=$work/run.json whole=$work/whole.json
 find "$cells" -name 'gone-*' -mtime +0 -delete
 declare -A shown=()
 declare -A state=()	# of a cell, as three words: good, red (it failed in this run) or open
@@ -257,9 +260,9 @@ again=1
 while [ -n "$again" ]; do
 	again=
 	kernels >"$list"
-	wanted >"$cells/wanted"
-	[ -s "$cells/wanted" ] || die "nothing to do for FROM='$FROM' TO='$TO' SERIES='$SERIES' KIND='$KIND'"
-	mapfile -t pairs <"$cells/wanted"
+	wanted >"$work/wanted"
+	[ -s "$work/wanted" ] || die "nothing to do for FROM='$FROM' TO='$TO' SERIES='$SERIES' KIND='$KIND'"
+	mapfile -t pairs <"$work/wanted"
 	files=()
 	for ((i = 0; i < ${#pairs[@]}; i++)); do
 		parse "$i"
