@@ -59,6 +59,13 @@ static void print_process(struct json_object *p)
 	print_refused(json_object_object_get(p, "refused"));
 }
 
+static void print_kept(struct json_object *k)
+{
+	printf("keep %s\n  in place %10.1f MiB of %lld names; %.1f MiB through the store\n", kup_json_text(k, "dir"),
+	       kup_json_int(k, "in_place_bytes") / 1048576.0, kup_json_int(k, "names"), kup_json_int(k, "stored_bytes") / 1048576.0);
+	print_refused(json_object_object_get(k, "refused"));
+}
+
 static void print_json(const struct kup_survey *s, int bad, const struct kup_err *err)
 {
 	struct json_object *o = json_object_new_object(), *e;
@@ -66,6 +73,7 @@ static void print_json(const struct kup_survey *s, int bad, const struct kup_err
 	json_object_object_add(o, "ok", json_object_new_boolean(bad == 0));
 	json_object_object_add(o, "machine", json_object_get(s->host.facts));
 	json_object_object_add(o, "refused", json_object_get(s->host.refused));
+	json_object_object_add(o, "keep", json_object_get(s->keep));
 	json_object_object_add(o, "processes", json_object_get(s->processes));
 	if (bad) {
 		e = json_object_new_object();
@@ -101,6 +109,8 @@ int cmd_check(const struct kup_opts *opts, int argc, char **argv, struct kup_err
 		print_host(&s.host);
 		for (i = 0; s.processes && i < json_object_array_length(s.processes); i++)
 			print_process(json_object_array_get_idx(s.processes, i));
+		for (i = 0; s.keep && i < json_object_array_length(s.keep); i++)
+			print_kept(json_object_array_get_idx(s.keep, i));
 		if (!ret)
 			printf("a switch would go ahead\n");
 	}

@@ -38,6 +38,7 @@
 #include "files.h"
 #include "health.h"
 #include "json.h"
+#include "keep.h"
 #include "kup.h"
 #include "pack.h"
 #include "plan.h"
@@ -467,6 +468,8 @@ static int restore(struct restoring *r, const struct kup_conf *conf, bool hold, 
 	ret = kup_plan_each_task(r->plan, pid_is_free, err);
 	if (!ret)
 		ret = verify(r, err);
+	if (!ret)
+		ret = kup_keep_mount(r->plan, err);
 	if (!ret)
 		ret = kup_files_put(json_object_object_get(r->plan, "files"), KUP_IMAGES_DIR, err);
 	if (!ret)

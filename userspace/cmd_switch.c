@@ -7,7 +7,7 @@
  *   3. a cgroup for each tree, in which it can be frozen; the applications run until here
  *   4. one CRIU for each tree is started; when all have started up and before they touch a task (`pre-dump`):
  *      keep new connections out, let the applications accept those that there are, freeze all trees, let the kernel send what is left
- *      of those that were closed, close the network, PRESERVE all processes and what they share
+ *      of those that were closed, close the network, PRESERVE all processes, what they share, and directories to be kept
  *   5. the CRIUs dump what they still see, and leave the tasks frozen
  *   6. plan and images go to the module's store
  *   7. SEAL, and the jump
@@ -36,6 +36,7 @@
 #include "files.h"
 #include "guard.h"
 #include "health.h"
+#include "keep.h"
 #include "kexec.h"
 #include "kup.h"
 #include "pack.h"
@@ -147,6 +148,8 @@ static int at_pre_dump(void *ctx, const char *action, struct kup_err *err)
 	ret = kup_step_begin(&s->steps, "preserve", err);
 	for (i = 0; i < s->forest->nr && !ret; i++)
 		ret = preserve_tree(s, &s->forest->trees[i], err);
+	if (!ret)
+		ret = kup_keep_note(s->conf, s->files, s->plan, err);
 	if (!ret)
 		ret = kup_shmem_preserve(s->dev, s->forest, s->files, s->plan, err);
 	if (!ret && s->stop_after == STAGE_PRESERVE) {

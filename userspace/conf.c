@@ -83,6 +83,8 @@ int kup_conf_set(struct kup_conf *conf, const char *key, const char *value)
 		return seconds(&conf->fallback_boot_seconds, value);
 	if (!strcmp(key, "health"))
 		return add(&conf->health, &conf->nr_health, value);
+	if (!strcmp(key, "keep"))
+		return value[0] == '/' ? add(&conf->keep, &conf->nr_keep, value) : -ERANGE;
 	if (!strcmp(key, "health-seconds"))
 		return seconds(&conf->health_seconds, value);
 	if (!strcmp(key, "verify"))
@@ -111,6 +113,8 @@ int kup_conf_option(struct kup_conf *conf, int option, const char *value)
 		return kup_conf_set(conf, "fallback", "on");
 	case 'H':
 		return kup_conf_set(conf, "health", value);
+	case 'K':
+		return kup_conf_set(conf, "keep", value);
 	case 'V':
 		return kup_conf_set(conf, "verify", "on");
 	case 'p':
@@ -158,10 +162,10 @@ static int read_one(const char *path, struct kup_conf *conf, struct kup_err *err
 		if (ret == -EINVAL) {
 			kup_err_set(err, ret, "%s:%d: unknown key `%s`", path, nr, kup_trim(line));
 			kup_err_next(err, "known: target, kernel, initrd, append, criu, profile-off, policy, on-alarm, fallback, fallback-kernel, "
-				      "fallback-initrd, fallback-seconds, fallback-boot-seconds, health, health-seconds, verify");
+				      "fallback-initrd, fallback-seconds, fallback-boot-seconds, health, health-seconds, keep, verify");
 		} else if (ret == -ERANGE) {
 			kup_err_set(err, ret, "%s:%d: %s is not for `%s`", path, nr, kup_trim(eq + 1), kup_trim(line));
-			kup_err_next(err, "`on` or `off`; seconds are from 1 to 3600");
+			kup_err_next(err, "`on` or `off`; seconds are from 1 to 3600; a directory's name begins with /");
 		}
 	}
 	free(text);
@@ -199,6 +203,9 @@ void kup_conf_free(struct kup_conf *conf)
 	while (conf->nr_health)
 		free(conf->health[--conf->nr_health]);
 	free(conf->health);
+	while (conf->nr_keep)
+		free(conf->keep[--conf->nr_keep]);
+	free(conf->keep);
 	free(conf->on_alarm);
 	free(conf->kernel);
 	free(conf->initrd);

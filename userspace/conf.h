@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * /etc/kup-ppp.conf and /etc/kup-ppp.conf.d/\*.conf, in the order of their names: lines `key = value`, `#` starts a comment.
- * `target`, `append`, `profile-off`, `policy` and `health` may be given several times and add up; of any other key the last one counts.
+ * `target`, `append`, `profile-off`, `policy`, `health` and `keep` may be given several times and add up; of any other key the last one counts.
  */
 #ifndef KUP_CONF_H
 #define KUP_CONF_H
@@ -29,6 +29,8 @@ struct kup_conf {
 	unsigned int fallback_seconds, fallback_boot_seconds;	/* without progress, and to the adoption; 0: the default */
 	char **health;		/* commands, in their order */
 	size_t nr_health;
+	char **keep;		/* directories, see keep.h */
+	size_t nr_keep;
 	unsigned int health_seconds;	/* for all of them; 0: the default */
 	bool verify;		/* sum up the memory itself before the jump, and compare behind it */
 	char *profile_off;	/* items of the boot profile not to use, joined by blanks */
@@ -52,7 +54,8 @@ void kup_conf_free(struct kup_conf *conf);
 	{ "criu", required_argument, NULL, 'c' },			\
 	{ "fallback", no_argument, NULL, 'F' },				\
 	{ "verify", no_argument, NULL, 'V' },				\
-	{ "health", required_argument, NULL, 'H' }
+	{ "health", required_argument, NULL, 'H' },			\
+	{ "keep", required_argument, NULL, 'K' }
 
 /**
  * kup_conf_option - take one of KUP_CONF_OPTIONS

@@ -366,6 +366,10 @@ int kup_criu_run_all(struct kup_criu_run *run, struct kup_err *err)
 	if (len < 0)
 		return kup_err_set(err, -errno, "/proc/self/exe: %s", strerror(errno));
 	self[len] = '\0';
+	for (i = 0; !run->nr && barriers[run->mode][i] && !ret; i++)
+		ret = run->at(run->ctx, barriers[run->mode][i], err);
+	if (!run->nr)
+		return ret;
 	kup_mkdirs(LOG_DIR, 0700);
 	server = listen_hook(err);
 	if (server < 0)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Files that exist in memory only (tmpfs, ramfs, an initramfs) and that a process holds: the new kernel's system doesn't have
- * them, and CRIU refers to them by name. Their content goes through the store, or that of a large one stays where it is (shmem.h).
+ * Files that exist in memory only (tmpfs, ramfs, an initramfs) and that a process holds, or that are in a directory to be kept (keep.h):
+ * the new kernel's system doesn't have them. Their content goes through the store, or that of a large one stays where it is (shmem.h).
  *
- * In the plan: files: { PATH: { type: "file", "dir" or "fifo", mode, uid, gid, store: name in the store, of a file, size, bytes: of one
- * that is not in the store, and of what there is of it } }
+ * In the plan: files: { PATH: { type: "file", "dir", "fifo", "symlink", "link", "char" or "block"; mode, uid, gid; store: name in the
+ * store, of a file; size, bytes: of a file that is not in the store, and of what there is of it; to: of links; major, minor: of devices;
+ * whole: it takes the place of what has that name, and has times and xattrs (attrs.h) } }
  */
 #ifndef KUP_FILES_H
 #define KUP_FILES_H
@@ -40,6 +41,14 @@ bool kup_file_stays(const char *via, const struct stat *st);
 void kup_file_note(struct json_object *files, const char *path, const struct stat *st);
 
 /**
+ * kup_file_note_whole - have it carried with all that it has, a symbolic link or a device as well
+ * @first: of a file that was noted already under another name, that name; else NULL
+ *
+ * Return: 0 or a negative errno.
+ */
+int kup_file_note_whole(struct json_object *files, const char *path, const struct stat *st, const char *first);
+
+/**
  * kup_files_store - write the contents to the store
  * @out: see pack.h
  * @bytes: added to
@@ -51,7 +60,7 @@ void kup_file_note(struct json_object *files, const char *path, const struct sta
 int kup_files_store(struct json_object *files, int out, uint64_t *bytes, struct kup_err *err);
 
 /**
- * kup_files_put - bring them back where they are not there, or not the same in size
+ * kup_files_put - bring them back, those that are not whole where they are not there or not the same in size
  * @from: directory into which the store was unpacked
  *
  * Those whose content stayed where it was are made empty, and get it later: kup_shmem_attach().

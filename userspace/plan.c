@@ -62,6 +62,7 @@ struct json_object *kup_plan_new(const struct kup_forest *forest, const struct k
 	}
 	json_object_object_add(plan, "trees", trees);
 	json_object_object_add(plan, "shmem", json_object_new_array());
+	json_object_object_add(plan, "keep", json_object_new_array());
 	json_object_object_add(plan, "verify", json_object_new_boolean(false));
 	json_object_object_add(plan, "health", json_object_new_array());
 	json_object_object_add(plan, "health_seconds", json_object_new_int(0));
@@ -148,7 +149,8 @@ struct json_object *kup_plan_read(const char *path, struct kup_err *err)
 		json_object_put(plan);
 		return NULL;
 	}
-	fits = fits && has(plan, "shmem", json_type_array) && has(plan, "verify", json_type_boolean) && has(plan, "health", json_type_array) && has(plan, "health_seconds", json_type_int);
+	fits = fits && has(plan, "shmem", json_type_array) && has(plan, "keep", json_type_array) && has(plan, "verify", json_type_boolean) &&
+	       has(plan, "health", json_type_array) && has(plan, "health_seconds", json_type_int);
 	if (fits) {
 		trees = json_object_object_get(plan, "trees");
 		for (i = 0; i < json_object_array_length(trees) && fits; i++)

@@ -13,6 +13,7 @@
  *   sockets		of each tree an array, see sockopts.h
  *   files		see files.h
  *   shmem		see shmem.h
+ *   keep		see keep.h
  *   verify		the handover has sums of the memory, to be compared before anything is restored
  *   health		[command, ...], and health_seconds: see health.h
  *   steps		see steps.h
@@ -27,7 +28,7 @@
 #include "steps.h"
 #include "tree.h"
 
-#define KUP_PLAN_VERSION	1
+#define KUP_PLAN_VERSION	2
 #define KUP_PLAN_FILE		"plan.json"
 
 /**

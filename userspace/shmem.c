@@ -129,7 +129,7 @@ static int walk_open(struct walk *w, pid_t pid)
 	return ret;
 }
 
-/* The root of the first tree answers for those that have a name: there is no telling whose they are. */
+/* The root of the first tree answers for those that have a name: there is no telling whose they are. 0: there is no tree. */
 static int walk_named(struct walk *w, struct json_object *files, pid_t pid)
 {
 	json_object_object_foreach(files, path, o) {
@@ -165,8 +165,8 @@ static int walk(struct walk *w, const struct kup_forest *forest, struct json_obj
 			if (ret >= 0)
 				ret = walk_open(w, t->pid);
 		}
-	if (ret >= 0 && forest->nr)
-		ret = walk_named(w, files, forest->trees[0].tasks[0].pid);
+	if (ret >= 0)
+		ret = walk_named(w, files, forest->nr ? forest->trees[0].tasks[0].pid : 0);
 	free(w->seen);
 	return ret < 0 ? ret : 0;
 }
@@ -259,7 +259,7 @@ static int attach_one(int dev, struct json_object *o, struct kup_err *err)
 
 	if (fd < 0)
 		return kup_err_set(err, -errno, "shared memory of pid %d at %s: %s", pid, at, strerror(errno));
-	ret = kup_device_attach_shmem(dev, fd, kup_json_int(o, "id"), pid, &given, err);
+	ret = kup_device_attach_shmem(dev, fd, kup_json_int(o, "id"), pid ?: getpid(), &given, err);
 	close(fd);
 	if (!ret)
 		json_object_object_add(o, "copied", json_object_new_uint64(given.copied));

@@ -5,6 +5,8 @@
 #include <json-c/json.h>
 
 #include "carry.h"
+#include "json.h"
+#include "keep.h"
 #include "shmem.h"
 #include "survey.h"
 #include "target.h"
@@ -24,35 +26,40 @@ static uint64_t preserve_bytes(struct json_object *processes)
 
 int kup_survey(const struct kup_conf *conf, struct kup_survey *s, struct kup_err *err)
 {
-	struct kup_err of_process;
-	size_t host, process;
+	struct kup_err of_process, of_keep;
+	size_t host, process, keep;
+	uint64_t keep_bytes = 0;
 	int ret;
 
 	*s = (struct kup_survey){ .files = json_object_new_object() };
 	kup_host_look(conf, &s->host);
-	if (!conf->nr_targets) {
+	if (!conf->nr_targets && !conf->nr_keep) {
 		kup_err_set(err, -EINVAL, "no target: neither named nor in " KUP_CONF);
-		kup_err_next(err, "name pids, cgroups, services or programs to keep, or `target = NAME` lines in " KUP_CONF);
+		kup_err_next(err, "name pids, cgroups, services or programs to keep, or --keep DIR; or `target = NAME` or `keep = DIR` in "
+				  KUP_CONF);
 		return -EINVAL;
 	}
 	ret = kup_targets_resolve(conf->targets, conf->nr_targets, &s->forest, err);
 	if (ret)
 		return ret;
 	s->processes = kup_carry_forest(&s->forest, s->host.dev, &s->host.criu, s->files, &of_process);
+	s->keep = kup_keep_look(conf, &s->forest, kup_json_text(s->host.facts, "kernel_release"), s->files, &keep_bytes, &of_keep);
+	keep = kup_keep_refused(s->keep);
 	if (s->processes) {
-		kup_host_memory(&s->host, preserve_bytes(s->processes) + kup_shmem_bytes(&s->forest, s->files));
+		kup_host_memory(&s->host, preserve_bytes(s->processes) + kup_shmem_bytes(&s->forest, s->files) + keep_bytes);
 		process = kup_carry_refused(s->processes, &of_process);
 	} else {
 		process = 1;
 	}
 	host = kup_host_refused(&s->host, err);
-	if (!host && process)
-		*err = of_process;
-	return host + process;
+	if (!host && (process || keep))
+		*err = process ? of_process : of_keep;
+	return host + process + keep;
 }
 
 void kup_survey_free(struct kup_survey *s)
 {
+	json_object_put(s->keep);
 	json_object_put(s->processes);
 	json_object_put(s->files);
 	kup_forest_free(&s->forest);

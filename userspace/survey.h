@@ -10,6 +10,7 @@ struct kup_survey {
 	struct kup_host host;
 	struct kup_forest forest;
 	struct json_object *files;	/* to be carried, see files.h */
+	struct json_object *keep;	/* as of kup_keep_look() */
 	struct json_object *processes;	/* as of kup_carry_forest(); NULL if they could not be looked at */
 };
 

@@ -135,7 +135,7 @@ int kup_replace_file(const char *path, const char *text)
 
 int kup_mkdirs(const char *path, mode_t mode)
 {
-	char part[512], *p;
+	char part[PATH_MAX], *p;
 
 	if (snprintf(part, sizeof(part), "%s", path) >= (int)sizeof(part))
 		return -ENAMETOOLONG;

@@ -74,6 +74,7 @@ struct bed {
 	unsigned int panics, boots;	/* such panics, and kernels that began */
 	long mem_total_kb;	/* at the first boot */
 	char pids[256];		/* to keep, with blanks */
+	char keep[256];		/* and directories, as arguments */
 	int nr_switch;		/* of the last one that was begun, from 1 */
 
 	/* control.c: what the guest said last */

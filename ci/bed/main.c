@@ -274,19 +274,21 @@ static void end_scenario(void)
 	json_object_object_add(bed.result, "meminfo", o);
 }
 
-/* Its `start` names what shall be kept: a line "pid N" for each process tree. */
+/* Its `start` names what shall be kept: a line "pid N" for each process tree, "keep DIR" for each directory. */
 static void start_scenario(void)
 {
-	size_t len = 0;
+	size_t len = 0, dirs = 0;
 	int pid, at;
 
-	*bed.pids = 0;
+	*bed.pids = *bed.keep = 0;
 	phase("start", bed.o.limit, bed.result);
 	for (char *line = strtok(bed.out_text, "\n"); line; line = strtok(NULL, "\n"))
 		if (sscanf(line, "pid %d%n", &pid, &at) == 1 && !line[at])
 			len += snprintf(bed.pids + len, sizeof(bed.pids) - len, " %d", pid);
-	if (!len || len >= sizeof(bed.pids))
-		bed_fail("the scenario's 'start' names no process to keep: it prints a line 'pid N' for each");
+		else if (!strncmp(line, "keep /", 6))
+			dirs += snprintf(bed.keep + dirs, sizeof(bed.keep) - dirs, " --%s", line);
+	if (!(len + dirs) || len >= sizeof(bed.pids) || dirs >= sizeof(bed.keep))
+		bed_fail("the scenario's 'start' names nothing to keep: it prints a line 'pid N' or 'keep DIR' for each");
 	client_start();
 	load();
 }

@@ -102,7 +102,7 @@ static int do_switch(const char *version, int nr, struct json_object *o)
 
 	phase("depart", 60, o);
 	bed.show = true;
-	status = guest_run(300, "kup-ppp switch %s %s%s", arguments(version), of(bed.o.switch_args, bed.o.nr_switch_args, nr), bed.pids);
+	status = guest_run(300, "kup-ppp switch %s %s%s%s", arguments(version), of(bed.o.switch_args, bed.o.nr_switch_args, nr), bed.keep, bed.pids);
 	bed.show = false;
 	return status;
 }
@@ -266,8 +266,8 @@ static int switch_with_fault(const char *version, int nr, const char *fault)
 	int status;
 
 	bed.show = true;
-	status = guest_run(300, "KUP_FAULT=%s kup-ppp switch %s %s%s", fault_is_module(fault) ? "" : fault, arguments(version),
-			   of(bed.o.switch_args, bed.o.nr_switch_args, nr), bed.pids);
+	status = guest_run(300, "KUP_FAULT=%s kup-ppp switch %s %s%s%s", fault_is_module(fault) ? "" : fault, arguments(version),
+			   of(bed.o.switch_args, bed.o.nr_switch_args, nr), bed.keep, bed.pids);
 	bed.show = false;
 	return status;
 }
@@ -285,7 +285,7 @@ struct json_object *switch_faults(const char *version, int nr)
 	else
 		load_module();
 	client_do("hold", 30);
-	if (fault_is_module(fault) && (!guest_run(60, "kup-ppp check %s%s", arguments(version), bed.pids) || !strstr(bed.out_text, "isn't loaded")))
+	if (fault_is_module(fault) && (!guest_run(60, "kup-ppp check %s%s%s", arguments(version), bed.keep, bed.pids) || !strstr(bed.out_text, "isn't loaded")))
 		bed_fail("kup-ppp check does not tell that there is no module:\n%s", bed.out_text);
 	status = switch_with_fault(version, nr, fault);
 	if (status <= 0)

@@ -264,6 +264,57 @@ static void test_plan(void)
 	json_object_put(o);
 }
 
+/* All that a directory may have, over what has some of the names. */
+static void test_files_whole(void)
+{
+	static const struct timespec then[2] = { { 1000000000, 1 }, { 1100000000, 999999999 } };
+	struct json_object *files = json_object_new_object(), *again;
+	char to[64] = "", first[256];
+	struct kup_err err;
+	uint64_t bytes = 0;
+	struct stat st, other;
+	int fd = stream();
+
+	mkdir(at("kept"), 0750);
+	put("kept/a", "content");
+	snprintf(first, sizeof(first), "%s", at("kept/a"));
+	CHECK(!link(first, at("kept/b")) && !symlink("nowhere", at("kept/link")) && !mkdir(at("kept/sub"), 0500));
+	CHECK(!utimensat(AT_FDCWD, first, then, 0) && !utimensat(AT_FDCWD, at("kept/link"), then, AT_SYMLINK_NOFOLLOW) &&
+	      !utimensat(AT_FDCWD, at("kept/sub"), then, 0) && !utimensat(AT_FDCWD, at("kept"), then, 0));
+	/* second names and what is in a directory may be found before the first and the directory itself */
+	CHECK(!lstat(at("kept/b"), &st) && !kup_file_note_whole(files, at("kept/b"), &st, first));
+	CHECK(!lstat(first, &st) && !kup_file_note_whole(files, first, &st, NULL));
+	CHECK(!lstat(at("kept/link"), &st) && !kup_file_note_whole(files, at("kept/link"), &st, NULL));
+	CHECK(!lstat(at("kept/sub"), &st) && !kup_file_note_whole(files, at("kept/sub"), &st, NULL));
+	CHECK(!lstat(at("kept"), &st) && !kup_file_note_whole(files, at("kept"), &st, NULL));
+	CHECK(kup_files_store(files, fd, &bytes, &err) == 0 && kup_pack_end(fd, &err) == 0 && bytes == 7);
+	lseek(fd, 0, SEEK_SET);
+	mkdir(at("kept-store"), 0700);
+	CHECK(kup_unpack(fd, at("kept-store"), &err) == 0);
+	again = json_tokener_parse(json_object_to_json_string(files));
+	kup_remove_tree(at("kept"));
+
+	mkdir(at("kept"), 0700);
+	put("kept/sub", "a file");
+	mkdir(at("kept/b"), 0700);
+	put("kept/a", "another");	/* as long */
+	CHECK(kup_files_put(again, at("kept-store"), &err) == 0);
+	CHECK(!lstat(first, &st) && !lstat(at("kept/b"), &other) && st.st_ino == other.st_ino && st.st_size == 7);
+	CHECK(st.st_mtim.tv_sec == 1100000000 && st.st_mtim.tv_nsec == 999999999 && st.st_atim.tv_sec == 1000000000);
+	CHECK(readlink(at("kept/link"), to, sizeof(to) - 1) == 7 && !strcmp(to, "nowhere"));
+	CHECK(!lstat(at("kept/link"), &st) && st.st_mtim.tv_sec == 1100000000);
+	CHECK(!lstat(at("kept/sub"), &st) && S_ISDIR(st.st_mode) && (st.st_mode & 07777) == 0500 && st.st_mtim.tv_sec == 1100000000);
+	CHECK(!lstat(at("kept"), &st) && (st.st_mode & 07777) == 0750 && st.st_mtim.tv_sec == 1100000000);
+
+	/* a directory with something in it does not give way to a file */
+	CHECK(!unlink(at("kept/a")) && !mkdir(at("kept/a"), 0700));
+	put("kept/a/precious", "x");
+	CHECK(kup_files_put(again, at("kept-store"), &err) == -ENOTEMPTY && strstr(err.what, "kept/a"));
+	json_object_put(again);
+	json_object_put(files);
+	close(fd);
+}
+
 static void test_files(void)
 {
 	struct json_object *files = json_object_new_object();
@@ -404,6 +455,7 @@ static const struct ktap_test tests[] = {
 	{ "plan", test_plan },
 	{ "the service of a cgroup", test_units },
 	{ "files in memory", test_files },
+	{ "files in memory: whole directories", test_files_whole },
 	{ "teardown", teardown },
 	{ "which CRIU serves which kernel", test_criu },
 };

@@ -35,6 +35,7 @@ struct mmu_notifier_ops { int unused; };
 struct vm_area_struct;
 struct mm_struct;
 struct folio;
+struct file;
 
 #define __user
 #define lockdep_assert_held(lock)	((void)(lock))

@@ -1,0 +1,1 @@
+../../scenarios/kept/kept.c
