@@ -9,7 +9,7 @@
 # scenario: options
 declare -A options=(
 	[memcached]="--size 256 --mem 1024"
-	[eight]="--size 128 --mem 1536"
+	[eight]="--size 256 --mem 2048"
 	[redis]="--size 64 --mem 1024"
 	[memtester]="--size 64 --mem 768"
 )

@@ -120,10 +120,13 @@ static bool is_ancestor_of_us(pid_t pid)
 	return p == pid;
 }
 
-/* Not the time namespace: CRIU gives each process that it restores one, so that clocks go on, and takes it along again. */
+/*
+ * Not the time namespace: CRIU gives each process that it restores one, so that clocks go on, and takes it along again. For that of IPC
+ * see carry_ipc.c.
+ */
 static void look_namespaces(struct kup_carry *c, const struct kup_task *t)
 {
-	static const char *const spaces[] = { "mnt", "net", "pid", "user", "ipc", "uts", "cgroup" };
+	static const char *const spaces[] = { "mnt", "net", "pid", "user", "uts", "cgroup" };
 	size_t i;
 
 	for (i = 0; i < KUP_ARRAY_SIZE(spaces); i++) {
@@ -139,23 +142,6 @@ static void look_namespaces(struct kup_carry *c, const struct kup_task *t)
 		snprintf(object, sizeof(object), "%s namespace", spaces[i]);
 		kup_refuse(c, t, object, "run it in the host's namespaces (of a service: no Private*=, Protect*= and the like)",
 			   "the process is in a %s namespace of its own", spaces[i]);
-	}
-}
-
-static void look_ipc(struct kup_carry *c, const struct kup_task *t)
-{
-	char object[64];
-	size_t i;
-
-	for (i = 0; i < c->ipcs.nr; i++) {
-		const struct kup_ipc *ipc = &c->ipcs.list[i];
-		const bool sem = ipc->kind == 's';
-
-		if (ipc->pid != t->pid)
-			continue;
-		snprintf(object, sizeof(object), "System V %s %d", sem ? "semaphores" : "message queue", ipc->id);
-		kup_refuse(c, t, object, sem ? "let it use futexes or POSIX semaphores" : "let it use a socket or a pipe",
-			   "outside an IPC namespace of its own it isn't carried by CRIU");
 	}
 }
 
@@ -271,7 +257,7 @@ static struct json_object *look(struct kup_carry *c, const struct kup_task *t, i
 	look_state(c, t);
 	if (t->state != 'Z') {
 		look_namespaces(c, t);
-		look_ipc(c, t);
+		kup_carry_ipc(c, t);
 		look_vm(c, t);
 		kup_carry_vmas(c, t);
 		kup_carry_fds(c, t);

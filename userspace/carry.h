@@ -36,6 +36,7 @@ struct kup_carry {
 	size_t nr_unix;
 	struct kup_holders holders;
 	struct kup_ipcs ipcs;
+	bool own_ipc;				/* the process at hand is in an IPC namespace of its tree's own */
 	pid_t low_pids;				/* up to here the new kernel may take them itself */
 	struct json_object *files;		/* see files.h */
 	struct kup_shared *shared;		/* memory without a name that was seen so far */
@@ -72,6 +73,7 @@ void kup_carry_shared(struct kup_carry *c, const struct kup_task *t, const char 
 
 void kup_carry_vmas(struct kup_carry *c, const struct kup_task *t);	/* carry_vma.c */
 void kup_carry_fds(struct kup_carry *c, const struct kup_task *t);	/* carry_fd.c */
+void kup_carry_ipc(struct kup_carry *c, const struct kup_task *t);	/* carry_ipc.c: before kup_carry_vmas() */
 /* carry_watch.c: of the inotify or fanotify descriptor @nr */
 void kup_carry_watches(struct kup_carry *c, const struct kup_task *t, const char *object, int nr);
 

@@ -65,8 +65,13 @@ static void look_file(struct kup_carry *c, const struct kup_task *t, const struc
 	struct stat st;
 	size_t len;
 
+	if (kup_starts(v->path, "/SYSV") && c->own_ipc) {
+		kup_carried(c, "System V shared memory mapping");
+		return;
+	}
 	if (kup_starts(v->path, "/SYSV")) {
-		refuse(c, t, v, "let it use mmap() or shm_open()", "System V shared memory outside an IPC namespace isn't carried by CRIU");
+		refuse(c, t, v, "run it in an IPC namespace of its own (of a service: PrivateIPC=yes), or let it use mmap()",
+		       "System V shared memory outside an IPC namespace isn't carried by CRIU");
 		return;
 	}
 	if (kup_starts(v->path, "anon_inode:") || kup_starts(v->path, "/anon_inode:")) {

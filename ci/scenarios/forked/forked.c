@@ -3,17 +3,20 @@
  * forked MEGABYTES [shared]: a process with so much memory, two children of it and one of a child, forked while all of it was theirs
  * together, as a database does for a snapshot. Each serves requests of forked.h on a port of its own.
  *
- * With `shared` what one writes the others have, too: a quarter of the memory is MAP_SHARED without a file, one a memfd whose descriptor
- * was closed, one a file in /dev/shm, and one a memfd that is not mapped, but read and written.
+ * With `shared` what one writes the others have, too: a fifth of the memory is MAP_SHARED without a file, one a memfd whose descriptor
+ * was closed, one a file in /dev/shm, one a segment of System V in an IPC namespace of their own, and one a memfd that is not mapped, but
+ * read and written.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -110,9 +113,17 @@ static void share(uint64_t at, uint64_t len, int fd)
 		close(fd);
 }
 
+static void attach_segment(uint64_t at, uint64_t len)
+{
+	int id = unshare(CLONE_NEWIPC) ? -1 : shmget(0x6b7570, len, IPC_CREAT | IPC_EXCL | 0600);
+
+	if (id < 0 || shmat(id, memory + at, SHM_REMAP) != memory + at)
+		die("System V shared memory");
+}
+
 static void make_shared(void)
 {
-	uint64_t part = size / 4;
+	uint64_t part = size / 5 / FORKED_PAGE * FORKED_PAGE;
 	int file = open("/dev/shm/forked", O_RDWR | O_CREAT | O_EXCL, 0600);
 
 	if (file < 0)
@@ -123,9 +134,10 @@ static void make_shared(void)
 	share(0, part, -1);
 	share(part, part, memfd_create("closed", 0));
 	share(2 * part, part, file);
-	unmapped = 3 * part;
+	attach_segment(3 * part, part);
+	unmapped = 4 * part;
 	unmapped_fd = memfd_create("unmapped", 0);
-	if (unmapped_fd < 0 || ftruncate(unmapped_fd, part))
+	if (unmapped_fd < 0 || ftruncate(unmapped_fd, size - unmapped))
 		die("memfd");
 }
 
