@@ -10,10 +10,12 @@
 declare -A options=(
 	[memcached]="--size 256 --mem 1024"
 	[eight]="--size 256 --mem 2048"
-	[redis]="--size 64 --mem 1024"
+	[redis]="--size 128 --mem 1280"
+	[postgres]="--size 128 --mem 1536"
+	[mariadb]="--size 128 --mem 1536"
 	[memtester]="--size 64 --mem 768"
 )
-order="memcached eight redis memtester"
+order="memcached eight redis postgres mariadb memtester"
 out=$build/programs
 mkdir -p "$out"
 failed=0

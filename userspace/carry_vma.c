@@ -6,9 +6,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "carry.h"
 #include "util.h"
+
+#define LOOK_MAX	(2ull << 30)	/* what CRIU may take to look at one area */
 
 struct vma {
 	unsigned long start, end;
@@ -114,6 +117,20 @@ static void look_file(struct kup_carry *c, const struct kup_task *t, const struc
 	}
 }
 
+/* CRIU has eight bytes for each page of the largest area, used or not, and looks at each of them. Return: whether that can be borne. */
+static bool look_size(struct kup_carry *c, const struct kup_task *t, const struct vma *v)
+{
+	const uint64_t size = v->end - v->start, need = size / 512, ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * 4096;
+	char why[128];
+
+	if (need <= LOOK_MAX && need <= ram / 4)
+		return true;
+	snprintf(why, sizeof(why), "an area of %llu GiB, used or not: CRIU would take %llu MiB to look at its page tables",
+		 (unsigned long long)size >> 30, (unsigned long long)need >> 20);
+	refuse(c, t, v, "let it reserve less (MariaDB: innodb_buffer_pool_size_max)", why);
+	return false;
+}
+
 static void look_vma(struct kup_carry *c, const struct kup_task *t, const struct vma *v, const char *flags)
 {
 	const char *f;
@@ -133,6 +150,8 @@ static void look_vma(struct kup_carry *c, const struct kup_task *t, const struct
 		       "memory of a device or of the kernel");
 		return;
 	}
+	if (!look_size(c, t, v))
+		return;
 	if (v->pkey) {
 		refuse(c, t, v, "run it without protection keys", "it has a protection key, which CRIU doesn't carry");
 		return;

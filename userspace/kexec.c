@@ -96,7 +96,7 @@ int kup_kexec_cmdline_add(char *cmdline, uint64_t area, const struct kup_profile
 int kup_kexec_load(int elf, const char *initrd, const char *cmdline, uint64_t base, uint64_t size, bool checks,
 		   struct kup_err *err)
 {
-	char file[32], min[40], max[40], out[4096];
+	char file[32], min[40], max[40], out[4096] = "", killed[32] = "";
 	char *ird = NULL, *cmd = NULL;
 	int ret, fd;
 
@@ -119,7 +119,10 @@ int kup_kexec_load(int elf, const char *initrd, const char *cmdline, uint64_t ba
 		kup_err_set(err, ret, "kexec isn't installed");
 		kup_err_next(err, "install kexec-tools");
 	} else if (ret) {
-		kup_err_set(err, ret < 0 ? ret : -EIO, "loading the new kernel: kexec: %s", kup_last_line(out));
+		if (ret > 128)	/* for want of memory, as a rule, and without a word */
+			snprintf(killed, sizeof(killed), "killed by signal %d", ret - 128);
+		kup_err_set(err, ret < 0 ? ret : -EIO, "loading the new kernel: kexec: %s",
+			    ret < 0 ? strerror(-ret) : killed[0] ? killed : kup_last_line(out));
 		kup_err_next(err, "see `dmesg`; kexec_load_disabled, lockdown or too little memory are the usual reasons");
 		ret = ret < 0 ? ret : -EIO;
 	}

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# take.sh TREE QUARRY FILE[=AS]...: copies files into TREE, and with each ELF program the libraries that it names.
+# take.sh TREE QUARRY FILE[=AS]...: copies files into TREE, and with each ELF program the libraries that it names. A folder is taken whole.
 # A file is looked for in QUARRY (see root.sh), then on this machine; with =AS it is taken as it is and placed at AS.
 . "$(dirname "$0")/../lib.sh"
 
@@ -40,6 +40,12 @@ for arg; do
 		[ -e "$quarry$from" ] && from=$quarry$from
 	fi
 	[ -e "$from" ] || die "$from: no such file, neither among the guest's packages nor on this machine"
+	if [ -d "$from" ]; then
+		mkdir -p "$tree$as"
+		cp -a "$from/." "$tree$as/"
+		while IFS= read -r f; do libraries "$f"; done < <(find "$from" -name '*.so*' -type f)
+		continue
+	fi
 	[ "$(realpath "$from")" = "$(realpath -m "$tree$as")" ] || install -D -m 755 "$from" "$tree$as"
 	libraries "$from"
 	ld=$(interpreter "$from")

@@ -256,6 +256,12 @@ REFUSED(mqueue, "message queue")
 	hold();
 }
 
+REFUSED(large_area, "mapping")
+{
+	MUST(mmap(NULL, 8ul << 40, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) != MAP_FAILED);
+	hold();
+}
+
 REFUSED(sysv_shm, "System V shared memory")
 {
 	int id = shmget(IPC_PRIVATE, LEN, 0600);

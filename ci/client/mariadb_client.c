@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The outside of the mariadb scenario, in MySQL's protocol. Two connections, neither of which is ever made anew:
+ *
+ *   reader    has a session variable; reads every row, which follows from its number
+ *   writer    moves amounts between accounts, a transaction after the other, while the switch goes on: each that was answered is there, once,
+ *             and the sum of all accounts is what it was
+ *
+ * Speaks the bed's phases (see ci/scenarios/README).
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PORT		3306
+#define WORDS		100	/* of a row */
+#define BATCH		512	/* rows an INSERT */
+#define ACCOUNTS	100
+#define AMOUNT		1000
+
+#define CLIENT_CONNECT_WITH_DB	0x8u
+#define CLIENT_PROTOCOL_41	0x200u
+#define CLIENT_TRANSACTIONS	0x2000u
+#define CLIENT_SECURE		0x8000u
+#define CLIENT_PLUGIN_AUTH	0x80000u
+
+struct conn {
+	const char *name;
+	int fd;
+	uint8_t seq;		/* of the last packet */
+};
+
+static struct sockaddr_in guest = { .sin_family = AF_INET };
+static struct conn reader = { .name = "reader" }, writer = { .name = "writer" };
+static int rows;
+static char thread_id[32];
+static pthread_t thread;
+static volatile bool writing;
+static volatile int transactions;
+static double longest_ms;
+static char why[300];
+
+static bool fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static bool fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (!why[0])
+		vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	for (char *p = why; *p; p++)
+		if (*p == '"' || *p == '\\' || (unsigned char)*p < ' ')
+			*p = '\'';
+	return false;
+}
+
+static double now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
+}
+
+/* @data has four bytes to spare in front. */
+static bool send_packet(struct conn *c, char *data, uint32_t len)
+{
+	data[0] = len;
+	data[1] = len >> 8;
+	data[2] = len >> 16;
+	data[3] = ++c->seq;
+	return send(c->fd, data, len + 4, MSG_NOSIGNAL) == (ssize_t)len + 4 || fail("%s: sending: %s", c->name, strerror(errno));
+}
+
+static bool receive(struct conn *c, void *data, size_t len)
+{
+	ssize_t n = len ? recv(c->fd, data, len, MSG_WAITALL) : 0;
+
+	return n == (ssize_t)len || fail("%s: receiving: %s", c->name, n < 0 ? strerror(errno) : "the connection was closed");
+}
+
+/* For free(), with a NUL behind it. */
+static unsigned char *receive_packet(struct conn *c, uint32_t *len)
+{
+	unsigned char head[4], *data;
+
+	if (!receive(c, head, sizeof(head)))
+		return NULL;
+	*len = head[0] | head[1] << 8 | head[2] << 16;
+	c->seq = head[3];
+	data = calloc(1, *len + 1);
+	if (receive(c, data, *len)) {
+		if (!*len || data[0] != 0xff)
+			return data;
+		fail("%s: %s", c->name, data + 3);	/* behind its number */
+	}
+	free(data);
+	return NULL;
+}
+
+/* A text with its length in front, for free(). */
+static char *text(unsigned char **p)
+{
+	uint32_t len = *(*p)++;
+	char *s;
+
+	if (len == 0xfc) {
+		len = (*p)[0] | (*p)[1] << 8;
+		*p += 2;
+	}
+	s = strndup((char *)*p, len == 0xfb ? 0 : len);	/* NULL is empty */
+	*p += len == 0xfb ? 0 : len;
+	return s;
+}
+
+static bool skip_columns(struct conn *c)
+{
+	unsigned char *data;
+	uint32_t len;
+	bool last;
+
+	do {
+		data = receive_packet(c, &len);
+		if (!data)
+			return false;
+		last = data[0] == 0xfe && len < 9;
+		free(data);
+	} while (!last);
+	return true;
+}
+
+/* All that is answered. @one gets each row's first two values; without it the answer may be one without rows. */
+static bool answer(struct conn *c, bool (*one)(const char *a, const char *b))
+{
+	unsigned char *data, *p;
+	int columns, i;
+	bool ok, last;
+	uint32_t len;
+
+	data = receive_packet(c, &len);
+	if (!data)
+		return false;
+	columns = data[0];
+	free(data);
+	if (!columns)
+		return true;
+	ok = skip_columns(c);
+	for (last = !ok; !last; ) {
+		char *value[2] = { NULL, NULL };
+
+		data = receive_packet(c, &len);
+		if (!data)
+			return false;
+		last = data[0] == 0xfe && len < 9;
+		for (i = 0, p = data; !last && ok && i < columns && i < 2; i++)
+			value[i] = text(&p);
+		if (!last && ok && one)
+			ok = one(value[0], value[1] ?: "");
+		free(value[0]);
+		free(value[1]);
+		free(data);
+	}
+	return ok;
+}
+
+static bool ask(struct conn *c, const char *query)
+{
+	size_t len = strlen(query);
+	char *data = malloc(len + 5);
+	bool ok;
+
+	data[4] = 3;		/* a query */
+	memcpy(data + 5, query, len);
+	c->seq = 255;
+	ok = send_packet(c, data, len + 1);
+	free(data);
+	return ok;
+}
+
+static bool done(struct conn *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static bool done(struct conn *c, const char *fmt, ...)
+{
+	char query[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(query, sizeof(query), fmt, ap);
+	va_end(ap);
+	return ask(c, query) && answer(c, NULL);
+}
+
+static char only[64];
+
+static bool keep_only(const char *a, const char *b)
+{
+	(void)b;
+	snprintf(only, sizeof(only), "%s", a);
+	return true;
+}
+
+static bool is(struct conn *c, const char *query, const char *expected)
+{
+	if (!ask(c, query) || !answer(c, keep_only))
+		return false;
+	return !strcmp(only, expected) || fail("%s: %s: %s instead of %s", c->name, query, only, expected);
+}
+
+static bool dial(struct conn *c)
+{
+	static const char rest[] = "nobody\0\0mysql_native_password";	/* user, no password */
+	const uint32_t can = CLIENT_PROTOCOL_41 | CLIENT_TRANSACTIONS | CLIENT_SECURE | CLIENT_PLUGIN_AUTH;
+	struct timeval t = { .tv_sec = 900 };
+	char reply[4 + 32 + sizeof(rest)] = { 0 };
+	unsigned char *data;
+	uint32_t len;
+	int one = 1;
+	bool more;
+
+	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+	setsockopt(c->fd, SOL_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (connect(c->fd, (struct sockaddr *)&guest, sizeof(guest)))
+		return fail("%s: %s", c->name, strerror(errno));
+	data = receive_packet(c, &len);
+	if (!data)
+		return false;
+	free(data);
+	memcpy(reply + 4, &can, 4);
+	reply[4 + 7] = 1;	/* packets up to 16 MiB */
+	reply[4 + 8] = 8;	/* latin1 */
+	memcpy(reply + 4 + 32, rest, sizeof(rest));
+	if (!send_packet(c, reply, 32 + sizeof(rest)))
+		return false;
+	do {
+		data = receive_packet(c, &len);
+		if (!data)
+			return false;
+		more = data[0];
+		free(data);
+		if (more && !send_packet(c, reply, 0))	/* another way to say that there is no password */
+			return false;
+	} while (more);
+	return true;
+}
+
+static bool fill(void)
+{
+	char *query = malloc(BATCH * (WORDS * 12 + 32) + 64), *p;
+	bool ok = true;
+
+	for (int i = 1; i <= rows && ok; i += BATCH) {
+		p = query + sprintf(query, "INSERT INTO kept.kept VALUES ");
+		for (int j = i; j < i + BATCH && j <= rows; j++)
+			p += sprintf(p, "%s(%d,repeat('%d-',%d))", j > i ? "," : "", j, j, WORDS);
+		ok = ask(&reader, query) && answer(&reader, NULL);
+	}
+	free(query);
+	return ok;
+}
+
+static bool transact(int n)
+{
+	return done(&writer, "BEGIN") && done(&writer, "UPDATE kept.account SET amount = amount - %d WHERE id = %d", n % 7, n % ACCOUNTS + 1) &&
+	       done(&writer, "UPDATE kept.account SET amount = amount + %d WHERE id = %d", n % 7, n * 31 % ACCOUNTS + 1) &&
+	       done(&writer, "INSERT INTO kept.log VALUES (%d)", n) && done(&writer, "COMMIT");
+}
+
+static void *write_on(void *arg)
+{
+	double began, took;
+
+	(void)arg;
+	while (writing) {
+		began = now_ms();
+		if (!transact(transactions + 1))
+			break;
+		transactions++;
+		took = now_ms() - began;
+		if (took > longest_ms)
+			longest_ms = took;
+	}
+	return NULL;
+}
+
+static bool load(void)
+{
+	if (!dial(&reader) || !dial(&writer) || !done(&reader, "CREATE DATABASE kept"))
+		return false;
+	if (!done(&reader, "CREATE TABLE kept.kept (id INT PRIMARY KEY, v VARCHAR(2000)) ENGINE=InnoDB") ||
+	    !done(&reader, "CREATE TABLE kept.log (n INT PRIMARY KEY) ENGINE=InnoDB") ||
+	    !done(&reader, "CREATE TABLE kept.account (id INT PRIMARY KEY, amount INT) ENGINE=InnoDB"))
+		return false;
+	for (int i = 1; i <= ACCOUNTS; i++)
+		if (!done(&reader, "INSERT INTO kept.account VALUES (%d, %d)", i, AMOUNT))
+			return false;
+	if (!fill() || !done(&reader, "SET @mine = 'it was kept'") || !ask(&reader, "SELECT CONNECTION_ID()") || !answer(&reader, keep_only))
+		return false;
+	snprintf(thread_id, sizeof(thread_id), "%s", only);
+	return true;
+}
+
+static bool hold(void)
+{
+	writing = true;
+	longest_ms = 0;
+	return !pthread_create(&thread, NULL, write_on, NULL);
+}
+
+/* It went on for some time before this. */
+static bool arrive(void)
+{
+	int was = transactions;
+
+	for (int i = 0; i < 600 && transactions < was + 3 && !why[0]; i++)
+		usleep(100000);
+	writing = false;
+	pthread_join(thread, NULL);
+	return !why[0];
+}
+
+static int next_row;
+
+static bool row_is_right(const char *a, const char *b)
+{
+	char number[16];
+	size_t len;
+
+	next_row++;
+	len = snprintf(number, sizeof(number), "%d", next_row);
+	if (strcmp(a, number))
+		return fail("row %s where %d was to come", a, next_row);
+	number[len++] = '-';
+	for (int i = 0; i < WORDS; i++, b += len)
+		if (memcmp(b, number, len))
+			return fail("row %d is not what it was", next_row);
+	return !*b || fail("row %d is longer than it was", next_row);
+}
+
+static bool verify(void)
+{
+	char expected[32];
+
+	next_row = 0;
+	if (!ask(&reader, "SELECT id, v FROM kept.kept ORDER BY id") || !answer(&reader, row_is_right))
+		return false;
+	if (next_row != rows)
+		return fail("%d rows instead of %d", next_row, rows);
+	snprintf(expected, sizeof(expected), "%d", transactions);
+	if (!is(&reader, "SELECT COUNT(*) FROM kept.log", expected) || !is(&reader, "SELECT IFNULL(MAX(n), 0) FROM kept.log", expected))
+		return false;
+	snprintf(expected, sizeof(expected), "%d", ACCOUNTS * AMOUNT);
+	return is(&reader, "SELECT SUM(amount) FROM kept.account", expected) && is(&reader, "SELECT @mine", "it was kept") &&
+	       is(&reader, "SELECT CONNECTION_ID()", thread_id);
+}
+
+int main(int argc, char **argv)
+{
+	char phase[32];
+
+	if (argc != 3)
+		return 2;
+	guest.sin_port = htons(PORT);
+	inet_pton(AF_INET, argv[1], &guest.sin_addr);
+	rows = atoi(argv[2]) * 1024;
+	while (scanf("%31s", phase) == 1) {
+		bool ok = !strcmp(phase, "load") ? load() : !strcmp(phase, "hold") ? hold() : !strcmp(phase, "arrive") ? arrive() :
+			  !strcmp(phase, "verify") ? verify() : true;
+
+		printf("{\"phase\": \"%s\", \"ok\": %s", phase, ok ? "true" : "false");
+		if (!strcmp(phase, "arrive"))
+			printf(", \"gap_ms\": %.1f", longest_ms);
+		if (!strcmp(phase, "verify"))
+			printf(", \"rows\": %d, \"transactions\": %d", rows, transactions);
+		if (!ok)
+			printf(", \"why\": \"%s\"", why);
+		printf("}\n");
+		fflush(stdout);
+	}
+	return 0;
+}
