@@ -248,6 +248,21 @@ static struct json_object *look_memory(struct kup_carry *c, const struct kup_tas
 	return o;
 }
 
+/* One that ends while it is looked at has nothing that is to be kept; but a tree without a root is none. */
+static bool has_ended(const struct kup_carry *c, const struct kup_task *t)
+{
+	char *text, *close;
+	bool ended;
+
+	if (t->state == 'Z' || t->pid == c->tree->tasks[0].pid)
+		return false;
+	text = kup_slurpf("/proc/%d/stat", t->pid);
+	close = text ? strrchr(text, ')') : NULL;
+	ended = !close || close[2] == 'Z' || close[2] == 'X';
+	free(text);
+	return ended;
+}
+
 static struct json_object *look(struct kup_carry *c, const struct kup_task *t, int dev)
 {
 	struct json_object *o = json_object_new_object(), *memory;
@@ -263,6 +278,10 @@ static struct json_object *look(struct kup_carry *c, const struct kup_task *t, i
 		kup_carry_fds(c, t);
 	}
 	memory = look_memory(c, t, dev);
+	if (has_ended(c, t)) {
+		json_object_put(c->refused);
+		c->refused = json_object_new_array();
+	}
 	json_object_object_add(o, "pid", json_object_new_int(t->pid));
 	json_object_object_add(o, "comm", json_object_new_string(t->comm));
 	json_object_object_add(o, "threads", json_object_new_int(t->nr_tids));
@@ -274,13 +293,22 @@ static struct json_object *look(struct kup_carry *c, const struct kup_task *t, i
 	return o;
 }
 
-/* The new kernel has about as many threads of its own as this one; half as many again, and what runs until restore. */
+const struct kup_holders *kup_carry_holders(struct kup_carry *c)
+{
+	if (!c->holders_read)
+		c->holders_read = kup_holders_read(&c->holders) ?: 1;
+	return &c->holders;
+}
+
+/* The new kernel has about as many threads of its own as this one; half as many again, and what runs until restore. Counted once. */
 static pid_t low_pids(void)
 {
+	static pid_t nr;
 	struct dirent *e;
-	pid_t nr = 0;
 	DIR *d;
 
+	if (nr)
+		return nr;
 	d = opendir("/proc");
 	while (d && (e = readdir(d))) {
 		char *text = isdigit((unsigned char)e->d_name[0]) ? kup_slurpf("/proc/%s/stat", e->d_name) : NULL;
@@ -294,7 +322,8 @@ static pid_t low_pids(void)
 	}
 	if (d)
 		closedir(d);
-	return nr + nr / 2 + 64;
+	nr += nr / 2 + 64;
+	return nr;
 }
 
 struct json_object *kup_carry_forest(struct kup_forest *forest, int dev, const struct kup_criu *criu, struct json_object *files,
@@ -314,17 +343,9 @@ struct json_object *kup_carry_forest(struct kup_forest *forest, int dev, const s
 		return NULL;
 	}
 	c.unix_socks = socks;
-	ret = kup_holders_read(&c.holders);
-	if (ret) {
-		kup_err_set(err, ret, "looking who holds which pipe: %s", strerror(-ret));
-		free(socks);
-		json_object_put(array);
-		return NULL;
-	}
 	ret = kup_ipcs_read(&c.ipcs);
 	if (ret) {
 		kup_err_set(err, ret, "looking who uses System V semaphores and queues: %s", strerror(-ret));
-		kup_holders_free(&c.holders);
 		free(socks);
 		json_object_put(array);
 		return NULL;
@@ -334,6 +355,11 @@ struct json_object *kup_carry_forest(struct kup_forest *forest, int dev, const s
 		c.tree = &forest->trees[i];
 		for (j = 0; j < c.tree->nr; j++)
 			json_object_array_add(array, look(&c, &c.tree->tasks[j], dev));
+	}
+	if (c.holders_read < 0) {
+		kup_err_set(err, c.holders_read, "looking who holds which pipe: %s", strerror(-c.holders_read));
+		json_object_put(array);
+		array = NULL;
 	}
 	free(c.shared);
 	kup_ipcs_free(&c.ipcs);

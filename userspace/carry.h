@@ -34,7 +34,8 @@ struct kup_carry {
 	const struct kup_criu *criu;
 	const struct kup_unix_sock *unix_socks;
 	size_t nr_unix;
-	struct kup_holders holders;
+	struct kup_holders holders;		/* by kup_carry_holders() */
+	int holders_read;			/* 0: not yet; 1; or a negative errno */
 	struct kup_ipcs ipcs;
 	bool own_ipc;				/* the process at hand is in an IPC namespace of its tree's own */
 	pid_t low_pids;				/* up to here the new kernel may take them itself */
@@ -48,6 +49,11 @@ struct kup_carry {
 void kup_refuse(struct kup_carry *c, const struct kup_task *t, const char *object, const char *next, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
 void kup_carried(struct kup_carry *c, const char *kind);
+
+/**
+ * kup_carry_holders - who holds which pipe and socket: read when first asked for, since it takes a look at every process there is
+ */
+const struct kup_holders *kup_carry_holders(struct kup_carry *c);
 
 /**
  * kup_carry_named - CRIU finds files by name: refused if the name leads elsewhere now

@@ -37,10 +37,10 @@ struct fd {
 };
 
 /* Somebody outside of the tree who holds the same pipe or socket: "pid 12 (cat)"; false if nobody does. */
-static bool held_outside(const struct kup_carry *c, char kind, uint64_t ino, char *who, size_t size)
+static bool held_outside(struct kup_carry *c, char kind, uint64_t ino, char *who, size_t size)
 {
 	const struct kup_holder *h;
-	size_t nr = kup_holders_find(&c->holders, kind, ino, &h);
+	size_t nr = kup_holders_find(kup_carry_holders(c), kind, ino, &h);
 	char comm[16];
 
 	for (; nr; nr--, h++) {

@@ -19,6 +19,7 @@
 #include "util.h"
 
 #define OWN_GROUP "kup-ppp"
+#define MOVE_ROUNDS 100
 
 int kup_cgroup_root(const char **root, struct kup_err *err)
 {
@@ -80,11 +81,52 @@ static bool only_tree(const char *dir, const struct kup_tree *tree, size_t *coun
 	return only;
 }
 
+/* Those of the tree that are elsewhere. Return: how many there were, or a negative errno. */
+static int move_in(const struct kup_tree *tree, struct kup_freeze *f, const char *own, struct kup_err *err)
+{
+	int moved = 0, ret;
+	size_t i;
+
+	for (i = 0; i < tree->nr; i++) {
+		const struct kup_task *t = &tree->tasks[i];
+		char key[16];
+
+		if (t->state == 'Z' || (t->cgroup && !strcmp(t->cgroup, own)))
+			continue;
+		snprintf(key, sizeof(key), "%d", t->pid);
+		json_object_object_add(f->home, key, json_object_new_string(t->cgroup ?: "/"));
+		ret = put_pid(f->dir, t->pid);
+		if (ret && ret != -ESRCH)
+			return kup_err_set(err, ret, "moving pid %d (%s) into cgroup %s: %s", t->pid, t->comm, f->dir, strerror(-ret));
+		moved++;
+	}
+	return moved;
+}
+
+/* What is forked by one that was not moved yet is born outside: again, until nobody is. */
+static int move_all(const struct kup_tree *tree, struct kup_freeze *f, const char *own, struct kup_err *err)
+{
+	int moved = move_in(tree, f, own, err), rounds = 0, ret;
+	struct kup_tree now;
+
+	while (moved > 0) {
+		if (rounds++ == MOVE_ROUNDS)
+			return kup_err_set(err, -EAGAIN, "pid %d (%s) forks faster than it can be followed", tree->tasks[0].pid, tree->tasks[0].comm);
+		ret = kup_tree_read(tree->tasks[0].pid, &now, err);
+		if (ret)
+			return ret;
+		moved = move_in(&now, f, own, err);
+		kup_tree_free(&now);
+	}
+	return moved;
+}
+
 int kup_freeze_place(const struct kup_tree *tree, struct kup_freeze *f, struct kup_err *err)
 {
 	const char *root, *home = tree->tasks[0].cgroup;
 	pid_t pid = tree->tasks[0].pid;
-	size_t i, count = 0;
+	size_t count = 0;
+	char own[64];
 	int ret;
 
 	*f = (struct kup_freeze){ 0 };
@@ -96,28 +138,29 @@ int kup_freeze_place(const struct kup_tree *tree, struct kup_freeze *f, struct k
 		if (only_tree(f->dir, tree, &count) && count == tree->nr)
 			return 0;
 	}
-	snprintf(f->dir, sizeof(f->dir), "%s/" OWN_GROUP "/%d", root, pid);
+	snprintf(own, sizeof(own), "/" OWN_GROUP "/%d", pid);
+	snprintf(f->dir, sizeof(f->dir), "%s%s", root, own);
 	ret = kup_mkdirs(f->dir, 0755);
 	if (ret)
 		return kup_err_set(err, ret, "cgroup %s: %s", f->dir, strerror(-ret));
 	f->own = true;
 	f->home = json_object_new_object();
-	for (i = 0; i < tree->nr; i++) {
-		const struct kup_task *t = &tree->tasks[i];
-		char key[16];
+	ret = move_all(tree, f, own, err);
+	if (ret)
+		kup_freeze_release(f, NULL);
+	return ret;
+}
 
-		if (t->state == 'Z')
-			continue;
-		snprintf(key, sizeof(key), "%d", t->pid);
-		json_object_object_add(f->home, key, json_object_new_string(t->cgroup ?: "/"));
-		ret = put_pid(f->dir, t->pid);
-		if (ret && ret != -ESRCH) {
-			kup_err_set(err, ret, "moving pid %d (%s) into cgroup %s: %s", t->pid, t->comm, f->dir, strerror(-ret));
-			kup_freeze_release(f, NULL);
-			return ret;
-		}
-	}
-	return 0;
+int kup_freeze_check(const struct kup_freeze *f, const struct kup_tree *tree, struct kup_err *err)
+{
+	size_t count = 0;
+
+	if (only_tree(f->dir, tree, &count))
+		return 0;
+	kup_err_set(err, -ENOTSUP, "a process of cgroup %s doesn't descend from pid %d (%s) any more: its parent ended", f->dir, tree->tasks[0].pid,
+		    tree->tasks[0].comm);
+	kup_err_next(err, "name that process as well, or try again when it has ended");
+	return -ENOTSUP;
 }
 
 static bool is_frozen(const char *events)

@@ -45,6 +45,14 @@ int kup_freeze_place(const struct kup_tree *tree, struct kup_freeze *f, struct k
 int kup_freeze_stop(struct kup_freeze *f, int timeout_ms, struct kup_err *err);
 
 /**
+ * kup_freeze_check - is all that is frozen of the tree?
+ * @tree: as it is now
+ *
+ * Return: 0 or -ENOTSUP.
+ */
+int kup_freeze_check(const struct kup_freeze *f, const struct kup_tree *tree, struct kup_err *err);
+
+/**
  * kup_freeze_release - thaw and put every task back where it came from
  *
  * Return: 0, or the first negative errno; goes on after an error.

@@ -7,7 +7,7 @@
  *   3. a cgroup for each tree, in which it can be frozen; the applications run until here
  *   4. one CRIU for each tree is started; when all have started up and before they touch a task (`pre-dump`):
  *      keep new connections out, let the applications accept those that there are, freeze all trees, let the kernel send what is left
- *      of those that were closed, close the network, PRESERVE all processes, what they share, and directories to be kept
+ *      of those that were closed, close the network, PRESERVE all processes, look at them again, PRESERVE what they share, and directories to be kept
  *   5. the CRIUs dump what they still see, and leave the tasks frozen
  *   6. plan and images go to the module's store
  *   7. SEAL, and the jump
@@ -113,8 +113,26 @@ static int read_again(struct switching *s, struct kup_err *err)
 		}
 		kup_tree_free(old);
 		*old = now;
+		ret = kup_freeze_check(&s->freeze[i], old, err);
+		if (ret)
+			return ret;
 	}
 	return 0;
+}
+
+/* What they have got hold of since the survey is carried as well, or refused; what they have let go of is not. */
+static int look_again(struct switching *s, struct kup_err *err)
+{
+	struct json_object *files = json_object_new_object(), *processes = kup_carry_forest(s->forest, -1, s->criu, files, err);
+	int ret;
+
+	json_object_put(s->files);
+	s->files = files;
+	if (!processes)
+		return -EIO;
+	ret = kup_carry_refused(processes, err) ? -ENOTSUP : 0;
+	json_object_put(processes);
+	return ret;
 }
 
 static int at_pre_dump(void *ctx, const char *action, struct kup_err *err)
@@ -148,6 +166,8 @@ static int at_pre_dump(void *ctx, const char *action, struct kup_err *err)
 	ret = kup_step_begin(&s->steps, "preserve", err);
 	for (i = 0; i < s->forest->nr && !ret; i++)
 		ret = preserve_tree(s, &s->forest->trees[i], err);
+	if (!ret)	/* now that page tables are empty, which smaps would walk through */
+		ret = look_again(s, err);
 	if (!ret)
 		ret = kup_keep_note(s->conf, s->files, s->plan, err);
 	if (!ret)
@@ -375,7 +395,7 @@ static int do_switch(const struct kup_opts *opts, const struct kup_conf *conf, e
 	s.dev = survey.host.dev;
 	s.criu = &survey.host.criu;
 	s.forest = &survey.forest;
-	s.files = survey.files;
+	s.files = json_object_get(survey.files);
 	s.cancel = take_signals();
 	ret = kup_prepare(s.dev, conf, &survey.host.kernel, survey.host.img, &s.steps, &prepared, err);
 	if (ret)
@@ -395,6 +415,7 @@ static int do_switch(const struct kup_opts *opts, const struct kup_conf *conf, e
 	json_object_put(s.plan);
 	json_object_put(prepared);
 out_survey:
+	json_object_put(s.files);
 	kup_survey_free(&survey);
 	return ret;
 }
