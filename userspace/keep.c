@@ -15,6 +15,8 @@
 
 #include <json-c/json.h>
 
+#include <kup/handover.h>
+
 #include "attrs.h"
 #include "files.h"
 #include "json.h"
@@ -23,6 +25,8 @@
 #include "kup.h"
 #include "util.h"
 
+#define LARGE_MAX		(KUP_MAX_MMS - 1024)	/* besides processes and what they share */
+#define STORED_PART		8u
 #define USER_ATTRS_SINCE	6006	/* user.* on tmpfs: major * 1000 + minor */
 
 /*
@@ -48,6 +52,16 @@ static int walk(const char *dir, int (*one)(void *ctx, const char *path, const s
 	return ret;
 }
 
+/* "seclabel" says what the file system can do (SELinux), and nobody may ask for it. In place. */
+static void drop_seclabel(char *options)
+{
+	char *word = strstr(options, ",seclabel");
+	size_t len = strlen(",seclabel");
+
+	if (word && (word[len] == ',' || !word[len]))
+		memmove(word, word + len, strlen(word + len) + 1);
+}
+
 /* Return: whether it is a mount point; @options as of mount(8), at least an empty text. */
 static bool is_mounted(const char *dir, char **options)
 {
@@ -62,8 +76,10 @@ static bool is_mounted(const char *dir, char **options)
 		}
 	if (f)
 		endmntent(f);
-	if (*options)
+	if (*options) {
+		drop_seclabel(*options);
 		return true;
+	}
 	*options = strdup("");
 	return false;
 }
@@ -75,6 +91,7 @@ struct look {
 	struct json_object *files, *refused;
 	uint64_t names, in_place, stored;
 	uint64_t more;		/* of both, what is not to be carried anyway */
+	uint64_t large;		/* files that stay in place */
 	bool user_attrs;
 };
 
@@ -101,6 +118,7 @@ static int count(void *ctx, const char *path, const struct stat *st)
 		return 0;
 	bytes = stays ? (uint64_t)st->st_blocks * 512 : (uint64_t)st->st_size;
 	*(stays ? &l->in_place : &l->stored) += bytes;
+	l->large += stays;
 	if (!json_object_object_get_ex(l->files, path, NULL))
 		l->more += bytes;
 	if (!stays && (uint64_t)st->st_size > KUP_FILE_MAX) {
@@ -184,11 +202,29 @@ static void look_writers(struct look *l, const struct kup_forest *forest)
 		closedir(proc);
 }
 
-static bool has_run_dir(const char *dir)
+/* Is it that directory, or below? */
+static bool is_in(const char *path, const char *dir)
 {
 	const size_t len = strlen(dir);
 
-	return !strcmp(dir, "/") || (kup_starts(KUP_RUN_DIR, dir) && (KUP_RUN_DIR[len] == '/' || !KUP_RUN_DIR[len]));
+	return !strcmp(dir, "/") || (kup_starts(path, dir) && (path[len] == '/' || !path[len]));
+}
+
+/* What all of them together must not exceed. */
+static void look_total(struct look *l, uint64_t large, uint64_t stored)
+{
+	char why[160];
+
+	if (large > LARGE_MAX) {
+		snprintf(why, sizeof(why), "with it there are %llu files of more than %llu KiB, and up to %u can stay in place",
+			 (unsigned long long)large, KUP_FILE_SMALL >> 10, LARGE_MAX);
+		refuse(l, l->dir, why, "keep less, or have it in fewer files");
+	}
+	if (stored > (uint64_t)sysconf(_SC_PHYS_PAGES) * 4096 / STORED_PART) {
+		snprintf(why, sizeof(why), "with it there are %llu MiB in files of up to %llu KiB, which are copied: a %uth of memory may be",
+			 (unsigned long long)stored >> 20, KUP_FILE_SMALL >> 10, STORED_PART);
+		refuse(l, l->dir, why, "keep less, or have it in larger files");
+	}
 }
 
 static void look_dir(struct look *l, const struct kup_forest *forest)
@@ -198,7 +234,7 @@ static void look_dir(struct look *l, const struct kup_forest *forest)
 
 	if (stat(l->dir, &st) || !S_ISDIR(st.st_mode))
 		refuse(l, l->dir, errno == ENOENT ? "there is no such directory" : "it is no directory", "name one that exists");
-	else if (has_run_dir(l->dir))
+	else if (is_in(KUP_RUN_DIR, l->dir))
 		refuse(l, l->dir, "the new system has one of its own", "name a directory that belongs to the application");
 	else if (!kup_file_is_volatile(l->dir))
 		refuse(l, l->dir, "it is on a disk, or another file system that doesn't live in memory", "nothing has to be done to keep it");
@@ -220,6 +256,7 @@ struct json_object *kup_keep_look(const struct kup_conf *conf, const struct kup_
 				  struct json_object *files, uint64_t *bytes, struct kup_err *err)
 {
 	struct json_object *array = json_object_new_array();
+	uint64_t large = 0, stored = 0;
 	bool first = true;
 
 	for (size_t i = 0; i < conf->nr_keep; i++) {
@@ -228,6 +265,13 @@ struct json_object *kup_keep_look(const struct kup_conf *conf, const struct kup_
 
 		l.refused = json_object_new_array();
 		look_dir(&l, forest);
+		large += l.large;
+		stored += l.stored;
+		look_total(&l, large, stored);
+		for (size_t j = 0; j < i; j++)
+			if (is_in(l.dir, kup_json_text(json_object_array_get_idx(array, j), "dir")) ||
+			    is_in(kup_json_text(json_object_array_get_idx(array, j), "dir"), l.dir))
+				refuse(&l, l.dir, "it is in another one to be kept, or has one in it", "name the outer one alone");
 		*bytes += l.more;
 		json_object_object_add(o, "dir", json_object_new_string(l.dir));
 		json_object_object_add(o, "names", json_object_new_uint64(l.names));
@@ -257,7 +301,7 @@ size_t kup_keep_refused(struct json_object *kept)
 
 struct noting {
 	struct json_object *files;
-	struct json_object *first;	/* inode -> the name that was seen first, of files that have several */
+	struct json_object *first;	/* device:inode -> the name that was seen first, of files that have several, in whichever directory */
 	uint64_t names;
 	struct kup_err *err;
 };
@@ -266,11 +310,11 @@ static int note(void *ctx, const char *path, const struct stat *st)
 {
 	struct noting *n = ctx;
 	struct json_object *first = NULL;
-	char ino[24];
+	char ino[48];
 	int ret;
 
 	if (!S_ISDIR(st->st_mode) && st->st_nlink > 1) {
-		snprintf(ino, sizeof(ino), "%llu", (unsigned long long)st->st_ino);
+		snprintf(ino, sizeof(ino), "%llx:%llu", (unsigned long long)st->st_dev, (unsigned long long)st->st_ino);
 		if (!json_object_object_get_ex(n->first, ino, &first))
 			json_object_object_add(n->first, ino, json_object_new_string(path));
 	}
@@ -281,25 +325,26 @@ static int note(void *ctx, const char *path, const struct stat *st)
 
 int kup_keep_note(const struct kup_conf *conf, struct json_object *files, struct json_object *plan, struct kup_err *err)
 {
+	struct noting n = { .files = files, .first = json_object_new_object(), .err = err };
 	struct json_object *array = json_object_new_array();
 	int ret = 0;
 
 	json_object_object_add(plan, "keep", array);
 	for (size_t i = 0; i < conf->nr_keep && !ret; i++) {
-		struct noting n = { .files = files, .first = json_object_new_object(), .err = err };
 		struct json_object *o = json_object_new_object();
 		char *dir = real(conf->keep[i]), *options;
 
+		n.names = 0;
 		ret = walk(dir, note, &n, err);
 		is_mounted(dir, &options);
 		json_object_object_add(o, "dir", json_object_new_string(dir));
 		json_object_object_add(o, "mount", json_object_new_string(options));
 		json_object_object_add(o, "names", json_object_new_uint64(n.names));
 		json_object_array_add(array, o);
-		json_object_put(n.first);
 		free(options);
 		free(dir);
 	}
+	json_object_put(n.first);
 	return ret;
 }
 

@@ -124,6 +124,11 @@ static void test_conf(void)
 	kup_conf_free(&c);
 	put("conf", "target a\n");
 	CHECK(kup_conf_read(at("conf"), &c, &err) == -EINVAL && strstr(err.what, "conf:1"));
+	put("conf", "keep = /srv/a\nkeep = /srv/b\n");
+	CHECK(kup_conf_read(at("conf"), &c, &err) == 0 && c.nr_keep == 2 && !strcmp(c.keep[1], "/srv/b"));
+	kup_conf_free(&c);
+	put("conf", "keep = srv\n");
+	CHECK(kup_conf_read(at("conf"), &c, &err) == -ERANGE && strstr(err.what, "conf:1"));
 	put("conf", "\nbogus = a\n");
 	CHECK(kup_conf_read(at("conf"), &c, &err) == -EINVAL && strstr(err.what, "conf:2") && strstr(err.what, "bogus"));
 }
