@@ -251,16 +251,7 @@ static struct json_object *look_memory(struct kup_carry *c, const struct kup_tas
 /* One that ends while it is looked at has nothing that is to be kept; but a tree without a root is none. */
 static bool has_ended(const struct kup_carry *c, const struct kup_task *t)
 {
-	char *text, *close;
-	bool ended;
-
-	if (t->state == 'Z' || t->pid == c->tree->tasks[0].pid)
-		return false;
-	text = kup_slurpf("/proc/%d/stat", t->pid);
-	close = text ? strrchr(text, ')') : NULL;
-	ended = !close || close[2] == 'Z' || close[2] == 'X';
-	free(text);
-	return ended;
+	return t->state != 'Z' && t->pid != c->tree->tasks[0].pid && kup_task_has_ended(t->pid);
 }
 
 static struct json_object *look(struct kup_carry *c, const struct kup_task *t, int dev)

@@ -48,6 +48,7 @@
 #include "util.h"
 
 #define FREEZE_TIMEOUT_MS 10000
+#define SETTLE_MS 1000
 
 enum stage { STAGE_PRESERVE, STAGE_DUMP, STAGE_SEAL, STAGE_JUMP };
 
@@ -88,6 +89,25 @@ static int preserve_tree(struct switching *s, const struct kup_tree *tree, struc
 	return 0;
 }
 
+/* Nobody runs, but one that was about to end when they were stopped does so now: until it is a zombie, or gone. */
+static int read_settled(pid_t root, struct kup_tree *tree, struct kup_err *err)
+{
+	bool settled = false;
+	int ret = 0, i;
+
+	for (i = 0; i < SETTLE_MS && !ret && !settled; i++) {
+		if (i) {
+			kup_tree_free(tree);
+			usleep(1000);
+		}
+		ret = kup_tree_read(root, tree, err);
+		settled = true;
+		for (size_t j = 0; !ret && j < tree->nr; j++)
+			settled &= !tree->tasks[j].exiting;
+	}
+	return ret;
+}
+
 /* What was forked until the freeze belongs to it as well, and what ended does not. */
 static int read_again(struct switching *s, struct kup_err *err)
 {
@@ -97,7 +117,7 @@ static int read_again(struct switching *s, struct kup_err *err)
 	for (i = 0; i < s->forest->nr; i++) {
 		struct kup_tree *old = &s->forest->trees[i], now;
 
-		ret = kup_tree_read(old->tasks[0].pid, &now, err);
+		ret = read_settled(old->tasks[0].pid, &now, err);
 		if (ret)
 			return ret;
 		now.shell_job |= old->shell_job;

@@ -194,6 +194,8 @@ static void look_writers(struct look *l, const struct kup_forest *forest)
 			continue;
 		if (!writes_below(pid, l->dir, name) && !maps_below(pid, l->dir, name))
 			continue;
+		if (kup_forest_has_now(forest, pid) || kup_task_has_ended(pid))
+			continue;
 		snprintf(why, sizeof(why), "pid %d (%s), which is not kept, has it open to write: it would be kept half written", pid,
 			 kup_task_comm(pid, comm));
 		refuse(l, name, why, "keep that process as well, or end it");

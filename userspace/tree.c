@@ -19,9 +19,12 @@ char *kup_task_comm(pid_t pid, char buf[16])
 	return buf;
 }
 
+#define EXITING	0x4u	/* PF_EXITING, among the flags in /proc/PID/stat */
+
 static int read_stat(pid_t pid, struct kup_task *t)
 {
 	char *text = kup_slurpf("/proc/%d/stat", pid), *open, *close;
+	unsigned int flags;
 	int ret = -ESRCH;
 	size_t len;
 
@@ -30,7 +33,8 @@ static int read_stat(pid_t pid, struct kup_task *t)
 	/* comm may hold anything, parentheses too: it ends at the last one */
 	open = strchr(text, '(');
 	close = strrchr(text, ')');
-	if (open && close && sscanf(close + 1, " %c %d %d %d", &t->state, &t->ppid, &t->pgid, &t->sid) == 4) {
+	if (open && close && sscanf(close + 1, " %c %d %d %d %*d %*d %u", &t->state, &t->ppid, &t->pgid, &t->sid, &flags) == 5) {
+		t->exiting = flags & EXITING && t->state != 'Z';
 		len = close - open - 1;
 		if (len > sizeof(t->comm) - 1)
 			len = sizeof(t->comm) - 1;
@@ -212,4 +216,24 @@ int kup_forest_read(const pid_t *roots, size_t nr, struct kup_forest *forest, st
 		forest->trees[forest->nr++] = t;
 	}
 	return 0;
+}
+
+bool kup_task_has_ended(pid_t pid)
+{
+	struct kup_task t = { 0 };
+
+	return read_stat(pid, &t) || t.exiting || t.state == 'Z' || t.state == 'X';
+}
+
+bool kup_forest_has_now(const struct kup_forest *forest, pid_t pid)
+{
+	struct kup_task t = { .ppid = pid };
+	bool found;
+
+	if (kup_task_has_ended(pid))
+		return false;
+	do
+		found = kup_forest_find(forest, t.ppid);
+	while (!found && t.ppid > 1 && !read_stat(t.ppid, &t));
+	return found;
 }

@@ -15,6 +15,7 @@ struct kup_task {
 	pid_t pgid;
 	pid_t sid;
 	char state;		/* as in /proc/PID/stat */
+	bool exiting;		/* on its way out: it has no memory any more, or will have none, and is no zombie yet */
 	char comm[16];
 	char *cgroup;		/* path in the cgroup2 hierarchy, "/" for its root; NULL if there is none */
 	pid_t *tids;
@@ -56,6 +57,13 @@ const struct kup_task *kup_tree_find(const struct kup_tree *tree, pid_t pid);	/*
 int kup_forest_read(const pid_t *roots, size_t nr, struct kup_forest *forest, struct kup_err *err);
 void kup_forest_free(struct kup_forest *forest);
 const struct kup_task *kup_forest_find(const struct kup_forest *forest, pid_t pid);
+
+bool kup_task_has_ended(pid_t pid);	/* gone, a zombie, or on its way out */
+
+/**
+ * kup_forest_has_now - is it of one of these trees, maybe born since they were read? false if it has ended
+ */
+bool kup_forest_has_now(const struct kup_forest *forest, pid_t pid);
 
 /**
  * kup_task_comm - a task's name, for messages
