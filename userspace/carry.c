@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/kcmp.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -251,7 +252,10 @@ static struct json_object *look_memory(struct kup_carry *c, const struct kup_tas
 /* One that ends while it is looked at has nothing that is to be kept; but a tree without a root is none. */
 static bool has_ended(const struct kup_carry *c, const struct kup_task *t)
 {
-	return t->state != 'Z' && t->pid != c->tree->tasks[0].pid && kup_task_has_ended(t->pid);
+	if (t->pid == c->tree->tasks[0].pid)
+		return false;
+	/* a zombie is carried, as long as nobody has asked for its status */
+	return t->state == 'Z' ? kill(t->pid, 0) && errno == ESRCH : kup_task_has_ended(t->pid);
 }
 
 static struct json_object *look(struct kup_carry *c, const struct kup_task *t, int dev)
