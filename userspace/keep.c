@@ -6,11 +6,13 @@
 #include <fcntl.h>
 #include <fts.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <mntent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <json-c/json.h>
@@ -30,8 +32,8 @@
 #define USER_ATTRS_SINCE	6006	/* user.* on tmpfs: major * 1000 + minor */
 
 /*
- * Every name of the directory's own file system, directories before what is in them. @ctx's function says 0, or something else that ends
- * the walk.
+ * Every name of the directory's own file system, directories before what is in them; what is gone by the time that it is looked at is left
+ * out. @one says 0, or something else that ends the walk.
  */
 static int walk(const char *dir, int (*one)(void *ctx, const char *path, const struct stat *st), void *ctx, struct kup_err *err)
 {
@@ -43,7 +45,11 @@ static int walk(const char *dir, int (*one)(void *ctx, const char *path, const s
 	if (!fts)
 		return kup_err_set(err, -errno, "%s: %s", dir, strerror(errno));
 	while (!ret && (e = fts_read(fts))) {
-		if (e->fts_info == FTS_DNR || e->fts_info == FTS_ERR || e->fts_info == FTS_NS)
+		const bool failed = e->fts_info == FTS_DNR || e->fts_info == FTS_ERR || e->fts_info == FTS_NS;
+
+		if (failed && e->fts_errno == ENOENT)
+			continue;
+		if (failed)
 			ret = kup_err_set(err, -e->fts_errno, "%s: %s", e->fts_path, strerror(e->fts_errno));
 		else if (e->fts_info != FTS_DP && !S_ISSOCK(e->fts_statp->st_mode))
 			ret = one(ctx, e->fts_path, e->fts_statp);
@@ -92,7 +98,7 @@ struct look {
 	uint64_t names, in_place, stored;
 	uint64_t more;		/* of both, what is not to be carried anyway */
 	uint64_t large;		/* files that stay in place */
-	bool user_attrs;
+	bool tmpfs, user_attrs;
 };
 
 static void refuse(struct look *l, const char *object, const char *why, const char *next)
@@ -108,7 +114,7 @@ static void refuse(struct look *l, const char *object, const char *why, const ch
 static int count(void *ctx, const char *path, const struct stat *st)
 {
 	struct look *l = ctx;
-	const bool stays = kup_file_stays(path, st);
+	const bool stays = l->tmpfs && (uint64_t)st->st_size > KUP_FILE_SMALL;
 	uint64_t bytes;
 	char why[128];
 
@@ -232,16 +238,20 @@ static void look_total(struct look *l, uint64_t large, uint64_t stored)
 static void look_dir(struct look *l, const struct kup_forest *forest)
 {
 	struct kup_err e;
+	struct statfs fs;
 	struct stat st;
 
-	if (stat(l->dir, &st) || !S_ISDIR(st.st_mode))
-		refuse(l, l->dir, errno == ENOENT ? "there is no such directory" : "it is no directory", "name one that exists");
+	l->tmpfs = !statfs(l->dir, &fs) && fs.f_type == TMPFS_MAGIC;
+	if (stat(l->dir, &st))
+		refuse(l, l->dir, errno == ENOENT ? "there is no such directory" : strerror(errno), "name one that exists");
+	else if (!S_ISDIR(st.st_mode))
+		refuse(l, l->dir, "it is no directory", "name the one that it is in");
 	else if (is_in(KUP_RUN_DIR, l->dir))
 		refuse(l, l->dir, "the new system has one of its own", "name a directory that belongs to the application");
 	else if (!kup_file_is_volatile(l->dir))
 		refuse(l, l->dir, "it is on a disk, or another file system that doesn't live in memory", "nothing has to be done to keep it");
 	else if (walk(l->dir, count, l, &e))
-		refuse(l, l->dir, e.what, "see that nothing in it is changed meanwhile");
+		refuse(l, l->dir, e.what, "see that it can be read");
 	else
 		look_writers(l, forest);
 	if (l->user_attrs && l->release[0] && kup_release_major_minor(l->release) < USER_ATTRS_SINCE)
