@@ -74,7 +74,7 @@ $(BUILD)/ci/init: $(INIT_SRCS) ci/guest/init.h ci/guest/guest.h | deps
 	@mkdir -p $(@D)
 	$(CC) $(CI_CFLAGS) -static -s -o $@ $(INIT_SRCS)
 
-$(BUILD)/ci/%: ci/client/%.c | deps
+$(BUILD)/ci/%: ci/client/%.c ci/client/client.h | deps
 	@mkdir -p $(@D)
 	$(CC) $(CI_CFLAGS) -o $@ $<
 

@@ -7,7 +7,8 @@
  *   3. a cgroup for each tree, in which it can be frozen; the applications run until here
  *   4. one CRIU for each tree is started; when all have started up and before they touch a task (`pre-dump`):
  *      keep new connections out, let the applications accept those that there are, freeze all trees, let the kernel send what is left
- *      of those that were closed, close the network, PRESERVE all processes, look at them again, PRESERVE what they share, and directories to be kept
+ *      of those that were closed, close the network, PRESERVE all processes, look at them again, list what is in directories to be kept,
+ *      PRESERVE what is shared
  *   5. the CRIUs dump what they still see, and leave the tasks frozen
  *   6. plan and images go to the module's store
  *   7. SEAL, and the jump

@@ -9,19 +9,13 @@
  * Speaks the bed's phases (see ci/scenarios/README).
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "client.h"
 
 #define PORT		3306
 #define WORDS		100	/* of a row */
@@ -49,30 +43,6 @@ static pthread_t thread;
 static volatile bool writing;
 static volatile int transactions;
 static double longest_ms;
-static char why[300];
-
-static bool fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static bool fail(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	if (!why[0])
-		vsnprintf(why, sizeof(why), fmt, ap);
-	va_end(ap);
-	for (char *p = why; *p; p++)
-		if (*p == '"' || *p == '\\' || (unsigned char)*p < ' ')
-			*p = '\'';
-	return false;
-}
-
-static double now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
-}
 
 /* @data has four bytes to spare in front. */
 static bool send_packet(struct conn *c, char *data, uint32_t len)
@@ -221,18 +191,14 @@ static bool dial(struct conn *c)
 {
 	static const char rest[] = "nobody\0\0mysql_native_password";	/* user, no password */
 	const uint32_t can = CLIENT_PROTOCOL_41 | CLIENT_TRANSACTIONS | CLIENT_SECURE | CLIENT_PLUGIN_AUTH;
-	struct timeval t = { .tv_sec = 900 };
 	char reply[4 + 32 + sizeof(rest)] = { 0 };
 	unsigned char *data;
 	uint32_t len;
-	int one = 1;
 	bool more;
 
-	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
-	setsockopt(c->fd, SOL_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (connect(c->fd, (struct sockaddr *)&guest, sizeof(guest)))
-		return fail("%s: %s", c->name, strerror(errno));
+	c->fd = dial_port(&guest, PORT);
+	if (c->fd < 0)
+		return false;
 	data = receive_packet(c, &len);
 	if (!data)
 		return false;
@@ -335,17 +301,12 @@ static int next_row;
 static bool row_is_right(const char *a, const char *b)
 {
 	char number[16];
-	size_t len;
 
 	next_row++;
-	len = snprintf(number, sizeof(number), "%d", next_row);
+	snprintf(number, sizeof(number), "%d", next_row);
 	if (strcmp(a, number))
 		return fail("row %s where %d was to come", a, next_row);
-	number[len++] = '-';
-	for (int i = 0; i < WORDS; i++, b += len)
-		if (memcmp(b, number, len))
-			return fail("row %d is not what it was", next_row);
-	return !*b || fail("row %d is longer than it was", next_row);
+	return row_follows(b, next_row, WORDS);
 }
 
 static bool verify(void)
@@ -371,7 +332,6 @@ int main(int argc, char **argv)
 
 	if (argc != 3)
 		return 2;
-	guest.sin_port = htons(PORT);
 	inet_pton(AF_INET, argv[1], &guest.sin_addr);
 	rows = atoi(argv[2]) * 1024;
 	while (scanf("%31s", phase) == 1) {

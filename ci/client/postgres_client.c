@@ -10,18 +10,12 @@
  * Speaks the bed's phases (see ci/scenarios/README).
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/tcp.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "client.h"
 
 #define PORT	5432
 #define WORDS	100		/* of a row */
@@ -31,35 +25,11 @@ struct conn {
 	int fd;
 };
 
-static struct sockaddr_in guest = { .sin_family = AF_INET, .sin_port = 0 };
+static struct sockaddr_in guest = { .sin_family = AF_INET };
 static struct conn reader = { .name = "reader" }, writer = { .name = "writer" }, open_one = { .name = "open" };
 static int rows, inserted, changed;
 static char backend[64];	/* the reader's process */
 static double asked_ms;
-static char why[300];
-
-static bool fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static bool fail(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	if (!why[0])
-		vsnprintf(why, sizeof(why), fmt, ap);
-	va_end(ap);
-	for (char *p = why; *p; p++)
-		if (*p == '"' || *p == '\\' || (unsigned char)*p < ' ')
-			*p = '\'';
-	return false;
-}
-
-static double now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
-}
 
 static bool send_all(struct conn *c, const void *data, size_t len)
 {
@@ -172,16 +142,12 @@ static bool is(struct conn *c, const char *query, const char *expected)
 static bool dial(struct conn *c)
 {
 	static const char startup[] = "\0\0\0\0\0\3\0\0user\0nobody\0database\0postgres\0";
-	struct timeval t = { .tv_sec = 900 };
 	uint32_t len = htonl(sizeof(startup));
 	char data[sizeof(startup)];
-	int one = 1;
 
-	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
-	setsockopt(c->fd, SOL_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (connect(c->fd, (struct sockaddr *)&guest, sizeof(guest)))
-		return fail("%s: %s", c->name, strerror(errno));
+	c->fd = dial_port(&guest, PORT);
+	if (c->fd < 0)
+		return false;
 	memcpy(data, startup, sizeof(data));
 	memcpy(data, &len, 4);
 	return send_all(c, data, sizeof(data)) && answer(c, NULL);
@@ -222,19 +188,14 @@ static int next_row;
 static bool row_is_right(const char *a, const char *b)
 {
 	char number[16];
-	size_t len;
 
 	next_row++;
-	len = snprintf(number, sizeof(number), "%d", next_row);
+	snprintf(number, sizeof(number), "%d", next_row);
 	if (strcmp(a, number))
 		return fail("row %s where %d was to come", a, next_row);
 	if (next_row == 1)	/* this one is changed by transactions */
 		return true;
-	number[len++] = '-';
-	for (int i = 0; i < WORDS; i++, b += len)
-		if (memcmp(b, number, len))
-			return fail("row %d is not what it was", next_row);
-	return !*b || fail("row %d is longer than it was", next_row);
+	return row_follows(b, next_row, WORDS);
 }
 
 static bool verify(void)
@@ -269,7 +230,6 @@ int main(int argc, char **argv)
 
 	if (argc != 3)
 		return 2;
-	guest.sin_port = htons(PORT);
 	inet_pton(AF_INET, argv[1], &guest.sin_addr);
 	rows = atoi(argv[2]) * 1024;	/* a row takes some 600 bytes: what they say, and PostgreSQL's own */
 	while (scanf("%31s", phase) == 1) {

@@ -7,20 +7,13 @@
  * No connection is ever made anew: one that breaks fails the run. Each increment that was answered must be counted, once.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "client.h"
 
 #define VALUE_MAX	20000
 #define BATCH		64
@@ -36,44 +29,16 @@ struct conn {
 static struct sockaddr_in guest = { .sin_family = AF_INET };
 static struct conn master, replica, counter;
 static size_t nr_keys, bytes;
-static char why[200];
 
 static volatile bool counting;
 static pthread_t counter_thread;
 static uint64_t counted;
 static double gap_ms;
 
-static bool fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static bool fail(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	if (!why[0])
-		vsnprintf(why, sizeof(why), fmt, ap);
-	va_end(ap);
-	return false;
-}
-
-static double now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
-}
-
 static bool dial(struct conn *c, int port)
 {
-	struct sockaddr_in a = guest;
-	struct timeval t = { .tv_sec = 900 };	/* a slow host: the peer sends again after twice the gap */
-	int one = 1;
-
-	a.sin_port = htons(port);
-	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
-	setsockopt(c->fd, SOL_TCP, TCP_NODELAY, &one, sizeof(one));
-	return !connect(c->fd, (struct sockaddr *)&a, sizeof(a)) || fail("port %d: %s", port, strerror(errno));
+	c->fd = dial_port(&guest, port);
+	return c->fd >= 0;
 }
 
 static bool put(struct conn *c, const char *data, size_t len)
