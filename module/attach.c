@@ -3,7 +3,7 @@
  * From a record of the handover to a process that waits for its memory, and the two ways on: COMMIT and ABORT.
  *
  * ATTACH, with mmap_lock of the stopped process held for writing and all faults under VMA locks waited for:
- * 1. each preserved address must lie in a private anonymous VMA, and these VMAs get an anon_vma now: fork looks at it to
+ * 1. each preserved address must lie in a private VMA, and these VMAs get an anon_vma now: fork looks at it to
  *    decide whether there is anything to copy. Those that share frames with a process that is attached already become relatives
  *    of its VMAs (share.c);
  * 2. notifier, THP off, registration with the fault hook: from here on whoever touches a chunk binds it;
@@ -94,7 +94,7 @@ static int check_chunk(struct mm_struct *mm, const struct kup_chunk *c, u32 *pfn
 	struct vm_area_struct *vma = vma_lookup(mm, c->addr);
 	unsigned int i;
 
-	if (vma && kup_vma_fits(vma) && vma->vm_end >= c->addr + KUP_CHUNK_SIZE)
+	if (vma && kup_vma_is_private(vma) && vma->vm_end >= c->addr + KUP_CHUNK_SIZE)
 		return 0;
 	kup_chunk_decode(c, kup_new.stream.base, kup_new.stream.maps_size, pfns);
 	for (i = 0; i < KUP_CHUNK_PAGES; i++) {
@@ -104,8 +104,8 @@ static int check_chunk(struct mm_struct *mm, const struct kup_chunk *c, u32 *pfn
 			continue;
 		if (!vma || addr < vma->vm_start || addr >= vma->vm_end)
 			vma = vma_lookup(mm, addr);
-		if (!vma || !kup_vma_fits(vma)) {
-			kup_say(why, "no private anonymous mapping at %#lx", addr);
+		if (!vma || !kup_vma_is_private(vma)) {
+			kup_say(why, "no private mapping at %#lx", addr);
 			return -EADDRNOTAVAIL;
 		}
 	}
@@ -123,10 +123,8 @@ static void wait_for_faults(struct mm_struct *mm)
 
 static int prepare_vmas(struct mm_struct *mm, const struct kup_record *rec, u32 *pfns, char *why)
 {
-	struct vm_area_struct *vma;
-	VMA_ITERATOR(vmi, mm, 0);
-	u32 i = 0;
 	int err;
+	u32 i;
 
 	for (i = 0; i < rec->mm->nr_chunks; i++) {
 		err = check_chunk(mm, &rec->chunks[i], pfns, why);
@@ -135,15 +133,9 @@ static int prepare_vmas(struct mm_struct *mm, const struct kup_record *rec, u32 
 	}
 	wait_for_faults(mm);
 	err = kup_share_relate(mm, rec);
-	if (err)
-		return err;
-	for_each_vma(vmi, vma)
-		if (kup_vma_fits(vma)) {
-			err = anon_vma_prepare(vma);
-			if (err)
-				return err;
-		}
-	return 0;
+	for (i = 0; i < rec->mm->nr_chunks && !err; i++)
+		err = kup_prepare_vmas(mm, &rec->chunks[i]);
+	return err;
 }
 
 static pmd_t *find_pmd(struct mm_struct *mm, unsigned long addr)

@@ -17,8 +17,11 @@
  *    - munmap and mremap (UNMAP) and fork (PROTECTION_PAGE), by the notifier, from system calls that hold mmap_lock;
  *    - khugepaged not at all: THP is disabled for the mm as long as something is unbound.
  *    Other notifier events need no answer. CLEAR does not mean discard (VMA splits send it), and all others are about present pages.
- *    PROTECTION_PAGE also comes from rmap walks of file pages, without mmap_lock: never for a preserved address, so it
- *    is looked at page by page.
+ *    PROTECTION_PAGE also comes from rmap walks of file pages, without mmap_lock: but not in private mappings, so never for a
+ *    preserved address, and it is looked at page by page.
+ *
+ * Private mappings of files are no special case: what the kernel maps around a page of the file that is faulted in lies in the same
+ * table, so all that is preserved there was bound before.
  */
 #include <linux/file.h>
 #include <linux/highmem.h>
@@ -71,11 +74,6 @@ void kup_free_frame(struct page *page)
 	free_reserved_page(page);
 }
 
-bool kup_vma_fits(const struct vm_area_struct *vma)
-{
-	return !vma->vm_ops && !vma->vm_file && !(vma->vm_flags & (VM_SHARED | VM_PFNMAP | VM_IO | VM_MIXEDMAP | VM_HUGETLB));
-}
-
 /* The VMA of @addr, starting to look at the one that was found last. NULL if there is none that fits. */
 static struct vm_area_struct *vma_of(struct mm_struct *mm, struct vm_area_struct *last, unsigned long addr)
 {
@@ -84,7 +82,7 @@ static struct vm_area_struct *vma_of(struct mm_struct *mm, struct vm_area_struct
 	if (last && addr >= last->vm_start && addr < last->vm_end)
 		return last;
 	vma = vma_lookup(mm, addr);
-	return vma && kup_vma_fits(vma) && vma->anon_vma ? vma : NULL;
+	return vma && kup_vma_is_private(vma) && vma->anon_vma ? vma : NULL;
 }
 
 void kup_drop_frame(struct page *page)
@@ -116,7 +114,7 @@ static bool bind_huge(struct mm_struct *mm, unsigned long addr, pmd_t *pmd, pgta
 	spinlock_t *ptl;
 	int i;
 
-	if (!vma || addr + KUP_CHUNK_SIZE > vma->vm_end || !has_transparent_hugepage() || kup_compat_thp_prepare())
+	if (!vma || vma->vm_file || addr + KUP_CHUNK_SIZE > vma->vm_end || !has_transparent_hugepage() || kup_compat_thp_prepare())
 		return false;
 	ptl = pmd_lock(mm, pmd);
 	if (!pmd_none(*pmd)) {
@@ -453,14 +451,41 @@ static int bind_locked(struct kup_attached *att, u32 i, pmd_t *pmd, pgtable_t *t
 	return 0;
 }
 
-static int prepare_vmas(struct mm_struct *mm, unsigned long addr)
+/* Does [@start, @end) hold a page of the chunk? ADOPT has checked the payload. */
+static bool has_page_in(const struct kup_chunk *c, unsigned long start, unsigned long end)
 {
-	VMA_ITERATOR(vmi, mm, addr);
+	unsigned int first = start <= c->addr ? 0 : (start - c->addr) >> PAGE_SHIFT;
+	unsigned int last = min_t(unsigned long, DIV_ROUND_UP(end - c->addr, PAGE_SIZE), KUP_CHUNK_PAGES) - 1;
+	const void *payload = kup_new.stream.base + (u64)c->value * 8;
+	unsigned int i;
+
+	if (c->kind == KUP_CHUNK_RUNS) {
+		const struct kup_run *run = payload;
+
+		for (i = 0; i < c->nr; i++)
+			if (run[i].first <= last && run[i].first + (run[i].nr & ~KUP_RUN_SHARED) > first)
+				return true;
+		return false;
+	}
+	if (c->kind == KUP_CHUNK_SCATTER) {
+		const struct kup_scatter *s = payload;
+
+		for (i = first; i <= last; i++)
+			if (s->present[i / 64] >> (i % 64) & 1)
+				return true;
+		return false;
+	}
+	return true;
+}
+
+int kup_prepare_vmas(struct mm_struct *mm, const struct kup_chunk *c)
+{
+	VMA_ITERATOR(vmi, mm, c->addr);
 	struct vm_area_struct *vma;
 	int err;
 
-	for_each_vma_range(vmi, vma, addr + KUP_CHUNK_SIZE)
-		if (kup_vma_fits(vma)) {
+	for_each_vma_range(vmi, vma, c->addr + KUP_CHUNK_SIZE)
+		if (kup_vma_is_private(vma) && has_page_in(c, vma->vm_start, vma->vm_end)) {
 			err = anon_vma_prepare(vma);
 			if (err)
 				return err;
@@ -484,7 +509,7 @@ static int bind_chunk(struct kup_attached *att, u32 i)
 	pmd_t *pmd;
 	int err;
 
-	err = prepare_vmas(mm, addr);
+	err = kup_prepare_vmas(mm, &att->rec->chunks[i]);
 	if (err)
 		return err;
 	pmd = alloc_pmd(mm, addr);
@@ -570,33 +595,6 @@ int kup_bind_range(struct kup_attached *att, unsigned long start, unsigned long 
 	mmap_read_unlock(mm);
 	mmput(mm);
 	return err;
-}
-
-/* Does [@start, @end) hold a page of the chunk? ADOPT has checked the payload. */
-static bool has_page_in(const struct kup_chunk *c, unsigned long start, unsigned long end)
-{
-	unsigned int first = start <= c->addr ? 0 : (start - c->addr) >> PAGE_SHIFT;
-	unsigned int last = min_t(unsigned long, DIV_ROUND_UP(end - c->addr, PAGE_SIZE), KUP_CHUNK_PAGES) - 1;
-	const void *payload = kup_new.stream.base + (u64)c->value * 8;
-	unsigned int i;
-
-	if (c->kind == KUP_CHUNK_RUNS) {
-		const struct kup_run *run = payload;
-
-		for (i = 0; i < c->nr; i++)
-			if (run[i].first <= last && run[i].first + (run[i].nr & ~KUP_RUN_SHARED) > first)
-				return true;
-		return false;
-	}
-	if (c->kind == KUP_CHUNK_SCATTER) {
-		const struct kup_scatter *s = payload;
-
-		for (i = first; i <= last; i++)
-			if (s->present[i / 64] >> (i % 64) & 1)
-				return true;
-		return false;
-	}
-	return true;
 }
 
 static int on_invalidate(struct mmu_notifier *mn, const struct mmu_notifier_range *range)

@@ -3,7 +3,7 @@
  * While pages are hidden: faults, changes of mappings, and the way back. See preserve.c for how they were hidden.
  *
  *   - A fault (CRIU peeks, the kernel writes rseq's cpu id, somebody reads /proc/PID/cmdline) puts back the one page that it is
- *     about and goes on to the kernel's handler. The chunk's table is in place from then on (HIDDEN_TABLE and HIDDEN_HUGE become
+ *     about, in a mapping of a file all of them in that chunk, and goes on to the kernel's handler. The chunk's table is in place from then on (HIDDEN_TABLE and HIDDEN_HUGE become
  *     HIDDEN_PTES), so no table is ever made or freed here.
  *   - Who reads in /proc/PID/pagemap which pages there are (CRIU, to copy them) finds such pages hidden again.
  *   - SEAL takes such pages out once more. From then on (om->sealed) a page that is put back is also still named by its hidden
@@ -239,8 +239,9 @@ static void unseal(struct kup_old_mm *om)
 				h->ptes[i] = __pte(0);
 	for (held = om->held; held; held = next) {
 		next = held->next;
-		put_page(held->page);
-		kfree(held);
+		while (held->nr)
+			put_page(held->page[--held->nr]);
+		kvfree(held);
 	}
 	om->held = NULL;
 	om->sealed = false;
@@ -272,21 +273,18 @@ void kup_put_back_all(struct kup_old_mm *om)
 	kup_flush_all(om->mm);	/* refit() may take rights away */
 }
 
+/* What a fault may need, allocated before om->lock is taken. */
+struct spare {
+	pte_t *ptes;		/* NULL once it was used */
+	struct kup_held *held;	/* with room for all pages that the fault may bring back */
+};
+
 /* The handover names this page: neither migration nor reclaim takes one with a reference more than they know of. */
-static void hold(struct kup_old_mm *om, struct kup_held **held, struct page *page)
+static void hold(struct spare *spare, struct page *page)
 {
 	get_page(page);
-	(*held)->page = page;
-	(*held)->next = om->held;
-	om->held = *held;
-	*held = NULL;
+	spare->held->page[spare->held->nr++] = page;
 }
-
-/* What a fault may need, allocated before om->lock is taken. A pointer is NULL once it was used. */
-struct spare {
-	pte_t *ptes;
-	struct kup_held *held;
-};
 
 /* HIDDEN_TABLE to HIDDEN_PTES: the table goes back into place, emptied. */
 static void empty_table(struct kup_old_mm *om, struct kup_hidden *h, struct spare *spare)
@@ -318,7 +316,7 @@ static void split_huge(struct kup_old_mm *om, struct kup_hidden *h, struct vm_ar
 	unsigned int i;
 
 	if (om->sealed && !zero)
-		hold(om, &spare->held, pmd_page(h->pmd));
+		hold(spare, pmd_page(h->pmd));
 	put_back_huge(om, h);
 	if (zero || h->kind != HIDDEN_BACK)
 		return;
@@ -348,10 +346,39 @@ static void split_huge(struct kup_old_mm *om, struct kup_hidden *h, struct vm_ar
 	atomic64_inc(&faulted_back);
 }
 
+/* Single entries of @h at [start, end), all in @vma. */
+static void fault_ptes(struct kup_old_mm *om, struct kup_hidden *h, struct vm_area_struct *vma, unsigned long start, unsigned long end,
+		       struct spare *spare)
+{
+	unsigned int first = pte_index(start), stop = first + (end - start) / PAGE_SIZE, i, nr = 0;
+	DECLARE_BITMAP(back, PTRS_PER_PTE) = {};
+
+	for (i = first; i < stop; i++) {
+		if (pte_none(h->ptes[i]) || test_bit(i, h->moved))
+			continue;
+		if (pgprot_val(vma->vm_page_prot) != pgprot_val(h->prot))
+			h->ptes[i] = fitted(h->ptes[i], vma);
+		if (om->sealed && !is_zero_pfn(pte_pfn(h->ptes[i])))
+			hold(spare, pfn_to_page(pte_pfn(h->ptes[i])));
+		__set_bit(i, back);
+		nr++;
+	}
+	if (!nr)
+		return;
+	put_back_ptes(om, h, start, end);
+	for_each_set_bit(i, back, PTRS_PER_PTE)
+		set_moved(h, i);
+	om->looked_at = true;
+	atomic64_add(nr, &faulted_back);
+}
+
+/*
+ * Around a page of a file that is not there the kernel maps more of them, wherever in this VMA and table there is nothing: so nothing of
+ * ours may be missing there.
+ */
 static void fault_locked(struct kup_old_mm *om, struct vm_area_struct *vma, unsigned long addr, struct spare *spare)
 {
 	struct kup_hidden *h = first_chunk(om, addr);
-	unsigned int i = pte_index(addr);
 
 	if (h == om->chunk + om->nr_chunks || h->addr != (addr & PMD_MASK))
 		return;
@@ -359,16 +386,12 @@ static void fault_locked(struct kup_old_mm *om, struct vm_area_struct *vma, unsi
 		empty_table(om, h, spare);
 	else if (h->kind == HIDDEN_HUGE)
 		split_huge(om, h, vma, addr, spare);
-	if (h->kind != HIDDEN_PTES || pte_none(h->ptes[i]) || test_bit(i, h->moved))
+	if (h->kind != HIDDEN_PTES)
 		return;
-	if (pgprot_val(vma->vm_page_prot) != pgprot_val(h->prot))
-		h->ptes[i] = fitted(h->ptes[i], vma);
-	if (om->sealed && !is_zero_pfn(pte_pfn(h->ptes[i])))
-		hold(om, &spare->held, pfn_to_page(pte_pfn(h->ptes[i])));
-	put_back_ptes(om, h, addr, addr + PAGE_SIZE);
-	set_moved(h, i);
-	om->looked_at = true;
-	atomic64_inc(&faulted_back);
+	if (vma->vm_file)
+		fault_ptes(om, h, vma, max(vma->vm_start, h->addr), min(vma->vm_end, h->addr + PMD_SIZE), spare);
+	else
+		fault_ptes(om, h, vma, addr, addr + PAGE_SIZE, spare);
 }
 
 static struct kup_old_mm *om_of(struct kup_space *space)
@@ -384,13 +407,18 @@ static vm_fault_t fault(struct kup_space *space, struct vm_area_struct *vma, uns
 	mutex_lock(&om->fault_lock);
 	spare = (struct spare) {
 		.ptes = (pte_t *)get_zeroed_page(GFP_KERNEL | __GFP_NOFAIL),
-		.held = kmalloc(sizeof(*spare.held), GFP_KERNEL | __GFP_NOFAIL),
+		.held = kvzalloc(struct_size(spare.held, page, vma->vm_file ? PTRS_PER_PTE : 1), GFP_KERNEL | __GFP_NOFAIL),
 	};
 	mutex_lock(&om->lock);
 	fault_locked(om, vma, addr & PAGE_MASK, &spare);
+	if (spare.held->nr) {
+		spare.held->next = om->held;
+		om->held = spare.held;
+		spare.held = NULL;
+	}
 	mutex_unlock(&om->lock);
 	free_page((unsigned long)spare.ptes);
-	kfree(spare.held);
+	kvfree(spare.held);
 	mutex_unlock(&om->fault_lock);
 	return 0;
 }

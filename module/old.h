@@ -111,8 +111,7 @@ enum kup_page_kind kup_pmd_kind(pmd_t pmd);	/* of a huge entry, under its lock: 
 /* The mappings whose pages are preserved. All others stay for CRIU. */
 static inline bool kup_vma_eligible(const struct vm_area_struct *vma)
 {
-	return vma->anon_vma && !vma->vm_file && !vma->vm_ops &&
-	       !(vma->vm_flags & (VM_EXEC | VM_SHARED | VM_HUGETLB | VM_PFNMAP | VM_IO | VM_MIXEDMAP | VM_SHADOW_STACK));
+	return vma->anon_vma && kup_vma_is_private(vma) && !(vma->vm_flags & (VM_EXEC | VM_SHADOW_STACK));
 }
 
 /**
@@ -169,10 +168,11 @@ struct kup_hidden {
 	DECLARE_BITMAP(moved, PTRS_PER_PTE);	/* pages that a fault brought back */
 };
 
-/* A page that was brought back after the seal, with a reference. */
+/* Pages that were brought back at once after the seal, each with a reference. */
 struct kup_held {
 	struct kup_held *next;
-	struct page *page;
+	unsigned int nr;
+	struct page *page[];
 };
 
 /* A preserved process. */

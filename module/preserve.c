@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Takes a frozen process's private anonymous pages out of its page tables, where they stand.
+ * Takes a frozen process's anonymous pages out of its page tables, where they stand: of private mappings, of files as well.
  *
  *   1. Swapped pages are brought in. The address space is registered with the fault hook, which PREPARE armed (that is slow):
  *      from here on a fault in what will be hidden comes to us before the kernel, which would see a hole and fill it with zeros.
@@ -169,7 +169,8 @@ static int hide_ptes(struct kup_old_mm *om, struct vm_area_struct *vma, pmd_t *p
 	if (!keep)
 		return 0;
 	om->pages += keep;
-	if (nr == PTRS_PER_PTE && !stay) {
+	/* Where a file is mapped, others take pages of it out of the table: it stays where they look for it. */
+	if (nr == PTRS_PER_PTE && !stay && !vma->vm_file) {
 		h = add_chunk(om, start, HIDDEN_TABLE, vma->vm_page_prot);
 		h->table = pmd_pgtable(*pmd);
 		h->shared = shared;
@@ -196,7 +197,8 @@ static int hide_chunk(struct kup_old_mm *om, struct vm_area_struct *vma, pmd_t *
 	anon_vma_lock_write(vma->anon_vma);
 	pml = pmd_lock(om->mm, pmd);
 	if (pmd_trans_huge(*pmd)) {
-		err = hide_huge(om, vma, pmd, start & PMD_MASK, why);
+		if (!vma->vm_file)	/* else it is the file's */
+			err = hide_huge(om, vma, pmd, start & PMD_MASK, why);
 	} else if (pmd_present(*pmd) && !pmd_bad(*pmd)) {
 		ptl = pte_lockptr(om->mm, pmd);
 		if (ptl != pml)
@@ -419,7 +421,7 @@ err_free:
 }
 
 /**
- * kup_preserve - take a process's private anonymous pages out of its page tables
+ * kup_preserve - take a process's anonymous pages out of its page tables
  */
 int kup_preserve(struct kup_preserve *p)
 {

@@ -113,17 +113,16 @@ static void count(struct vm_area_struct *vma, struct kup_scan *s, enum kup_page_
 		return;
 	}
 	s->anon_pages += nr;
-	if (vma->vm_file)
-		s->filecow_pages += nr;
-	else if (vma->vm_flags & VM_EXEC)
-		s->exec_pages += nr;
-	else if (kind == KUP_PAGE_MERGED)
+	if (!kup_vma_eligible(vma)) {
+		if (vma->vm_file)
+			s->filecow_pages += nr;
+		else if (vma->vm_flags & VM_EXEC)
+			s->exec_pages += nr;
+	} else if (kind == KUP_PAGE_MERGED) {
 		s->merged_pages += nr;
-	else if (!kup_vma_eligible(vma))
-		return;
-	else if (kind == KUP_PAGE_PINNED)
+	} else if (kind == KUP_PAGE_PINNED) {
 		s->pinned_pages += nr;
-	else {
+	} else {
 		s->preserve_pages += nr;
 		s->huge_pages += nr / KUP_CHUNK_PAGES;
 		s->shared_pages += kind == KUP_PAGE_SHARED ? nr : 0;

@@ -140,7 +140,7 @@ static int relate(struct vm_area_struct *vma, struct mm_struct *mm, unsigned lon
 
 	mmap_write_lock_nested(mm, SINGLE_DEPTH_NESTING);
 	other = vma_lookup(mm, addr);
-	if (other && kup_vma_fits(other) && other->anon_vma && linear_page_index(other, addr) == linear_page_index(vma, addr))
+	if (other && kup_vma_is_private(other) && other->anon_vma && linear_page_index(other, addr) == linear_page_index(vma, addr))
 		err = anon_vma_fork(vma, other);
 	mmap_write_unlock(mm);
 	return err;
@@ -176,7 +176,7 @@ int kup_share_relate(struct mm_struct *mm, const struct kup_record *rec)
 		if (!kup_chunk_is_shared(c))
 			continue;
 		for_each_vma_range(vmi, vma, c->addr + KUP_CHUNK_SIZE)
-			if (kup_vma_fits(vma) && !vma->anon_vma && !err)
+			if (kup_vma_is_private(vma) && !vma->anon_vma && !err)
 				err = relate_in_chunk(vma, c);
 	}
 	return err;

@@ -66,7 +66,7 @@ void kup_drop_frame(struct page *page);			/* zeroes, frees and counts it */
 bool kup_chunk_begin(struct kup_record *rec, u32 i);	/* takes the busy bit; false if the chunk is done. Sleeps */
 void kup_chunk_end(struct kup_record *rec, u32 i);	/* it is done; gives the busy bit back */
 void kup_charge(struct folio *folio);	/* to the active memcg */
-bool kup_vma_fits(const struct vm_area_struct *vma);
+int kup_prepare_vmas(struct mm_struct *mm, const struct kup_chunk *c);	/* an anon_vma where it has pages; mmap_lock. 0 or -ENOMEM */
 extern const struct mmu_notifier_ops kup_notifier_ops;
 extern const struct kup_space_ops kup_attached_ops;
 

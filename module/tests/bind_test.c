@@ -131,17 +131,27 @@ static unsigned long end_of_chunks(void)
 	return chunks[nr_chunks - 1].addr + CHUNK;
 }
 
-/* Is the page what the old kernel left there, or zero if nothing? */
+static int file = -1;	/* what is mapped, if anything */
+
+static uint64_t file_word(unsigned long addr, unsigned int i)
+{
+	return (addr + i) * 0xd6e8feb86659fd93ULL ^ 5;
+}
+
+/* Is the page what the old kernel left there, or if nothing zero, or the file's? */
 static bool page_ok_as(uint32_t pid, unsigned long addr, const void *at)
 {
 	const uint64_t *p = at;
 	bool here = present(addr);
 
-	for (unsigned int i = 0; i < 512; i++)
-		if (p[i] != (here ? fake_word(pid, addr, i) : 0)) {
-			printf("# page %#lx word %u: %#lx, not %#lx\n", addr, i, (long)p[i], here ? (long)fake_word(pid, addr, i) : 0L);
+	for (unsigned int i = 0; i < 512; i++) {
+		uint64_t right = here ? fake_word(pid, addr, i) : file >= 0 ? file_word(addr, i) : 0;
+
+		if (p[i] != right) {
+			printf("# page %#lx word %u: %#lx, not %#lx\n", addr, i, (long)p[i], (long)right);
 			return false;
 		}
+	}
 	return true;
 }
 
@@ -517,7 +527,7 @@ static void body_write(void)
 		((uint64_t *)a)[7] = a;
 	for (unsigned long a = BASE; a < end_of_chunks(); a += PAGE) {
 		check(((uint64_t *)a)[7] == a, "");
-		((uint64_t *)a)[7] = present(a) ? fake_word(PID, a, 7) : 0;
+		((uint64_t *)a)[7] = present(a) ? fake_word(PID, a, 7) : file >= 0 ? file_word(a, 7) : 0;
 	}
 	body_read_all();
 }
@@ -561,6 +571,69 @@ static void test_fork(void)
 	standard_chunks(1);
 	run(map_all, body_fork, true);
 	check(status().fault_binds == 0, "%lu", (long)status().fault_binds);
+}
+
+static void map_file(void)
+{
+	unsigned long end = end_of_chunks();
+
+	check(mmap((void *)BASE, end - BASE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED_NOREPLACE, file, 0) != MAP_FAILED, "%m");
+	/* with what is around them */
+	for (unsigned long a = BASE + PAGE; a < end; a += 40 * PAGE)
+		*(volatile char *)a;
+}
+
+static bool file_pages_ok(unsigned long start, unsigned long end)
+{
+	for (; start < end; start += PAGE)
+		if (!present(start) && !page_ok(start))
+			return false;
+	return true;
+}
+
+/* What is the file's first, so that the kernel maps more around it. */
+static void body_file(void)
+{
+	check(file_pages_ok(BASE, end_of_chunks()), "");
+	check(range_ok(BASE, end_of_chunks()), "");
+	memset((void *)(BASE + CHUNK), 0x55, CHUNK);
+	/* what was written to is lost, and the file's again */
+	check(!madvise((void *)(BASE + CHUNK), CHUNK, MADV_DONTNEED), "%m");
+	for (unsigned long a = BASE + CHUNK; a < BASE + 2 * CHUNK; a += PAGE)
+		check(*(uint64_t *)a == file_word(a, 0), "%#lx", a);
+}
+
+/* One of a page of the file reaches into it, to a chunk's end; the rest is anonymous. */
+static void map_part_of_file(void)
+{
+	map_all();
+	check(mmap((void *)(BASE + PAGE), CHUNK - PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, file, PAGE) != MAP_FAILED, "%m");
+}
+
+static void body_part_of_file(void)
+{
+	check(file_pages_ok(BASE + PAGE, BASE + CHUNK), "");
+	check(range_ok(BASE + PAGE, BASE + CHUNK), "");
+}
+
+static void test_file(void)
+{
+	uint64_t words[512];
+
+	standard_chunks(1);
+	file = memfd_create("file", MFD_CLOEXEC);
+	for (unsigned long a = BASE; a < end_of_chunks(); a += PAGE) {
+		for (unsigned int i = 0; i < 512; i++)
+			words[i] = file_word(a, i);
+		check(pwrite(file, words, PAGE, a - BASE) == PAGE, "%m");
+	}
+	run(map_file, body_file, true);
+	check(replaced > 100, "%lu", (long)replaced);
+	run(map_file, body_fork, true);
+	run(map_file, body_file, false);
+	run(map_part_of_file, body_part_of_file, true);
+	close(file);
+	file = -1;
 }
 
 static void body_munmap(void)
@@ -1955,7 +2028,7 @@ static const struct {
 	void (*run)(void);
 } tests[] = {
 	{ "adopt", test_adopt }, { "verify", test_verify }, { "faults", test_faults }, { "drain", test_drain }, { "write", test_write },
-	{ "present", test_present }, { "fork", test_fork }, { "munmap", test_munmap }, { "mremap", test_mremap },
+	{ "present", test_present }, { "fork", test_fork }, { "file", test_file }, { "munmap", test_munmap }, { "mremap", test_mremap },
 	{ "madvise", test_madvise }, { "vector_madvise", test_vector_madvise }, { "mprotect", test_mprotect },
 	{ "mlock", test_mlock }, { "uffd", test_uffd }, { "remote", test_remote }, { "core", test_core }, { "retry", test_retry }, { "misfit", test_misfit },
 	{ "exit", test_exit }, { "guards", test_guards }, { "thp_flag", test_thp_flag }, { "memcg", test_memcg },

@@ -67,16 +67,21 @@ static const struct region {
 	[READONLY] = { 0x100200000000, 3UL << 20, true },
 	[NO_ACCESS] = { 0x100200300000, 64UL << 10, true },
 	[SHARED_HALF] = { 0x100300000000, 4UL << 20, true },
-	[FILE_COW] = { 0x100400000000, 1UL << 20, false },
+	[FILE_COW] = { 0x100400000000, 3UL << 20, true },
 	[EXEC] = { 0x100500000000, 64UL << 10, false },
 };
 
-/* Some pages of SMALL are holes, some were only read. */
+/* Some pages of SMALL are holes, some were only read. Of FILE_COW one in three was written to, and one is not there. */
 static bool is_written(enum kind k, uint64_t addr)
 {
 	uint64_t page = (addr - regions[k].base) / PAGE;
 
-	return k != SMALL || (page % 7 != 3 && page % 11 != 5);
+	return k == FILE_COW ? page % 3 == 0 : k != SMALL || (page % 7 != 3 && page % 11 != 5);
+}
+
+static bool is_absent(uint64_t addr)
+{
+	return (addr - regions[FILE_COW].base) / PAGE % 3 == 2;
 }
 
 static uint64_t pattern(uint64_t addr, uint64_t seed)
@@ -85,6 +90,12 @@ static uint64_t pattern(uint64_t addr, uint64_t seed)
 	if (addr - regions[SHARED_HALF].base < regions[SHARED_HALF].size && addr / PAGE % 2)
 		seed = 1;
 	return (addr ^ seed << 48) * 0x9e3779b97f4a7c15ULL;
+}
+
+/* What the file has. */
+static uint64_t file_word(uint64_t addr)
+{
+	return addr * 0xd6e8feb86659fd93ULL ^ 5;
 }
 
 static void fill(enum kind k, uint64_t seed)
@@ -100,6 +111,9 @@ static void fill(enum kind k, uint64_t seed)
 		for (a = page; a < page + PAGE; a += 64)
 			*(volatile uint64_t *)a = pattern(a, seed);
 	}
+	for (page = regions[k].base; k == FILE_COW && page < regions[k].base + regions[k].size; page += PAGE)
+		if (is_absent(page) && madvise((void *)page, PAGE, MADV_DONTNEED))
+			die("MADV_DONTNEED");
 }
 
 static bool page_right(const void *data, enum kind k, uint64_t page, uint64_t seed)
@@ -107,7 +121,8 @@ static bool page_right(const void *data, enum kind k, uint64_t page, uint64_t se
 	unsigned int i;
 
 	for (i = 0; i < PAGE; i += 64)
-		if (*(const uint64_t *)((const char *)data + i) != (is_written(k, page) ? pattern(page + i, seed) : 0))
+		if (*(const uint64_t *)((const char *)data + i) !=
+		    (is_written(k, page) ? pattern(page + i, seed) : k == FILE_COW ? file_word(page + i) : 0))
 			return false;
 	return true;
 }
@@ -147,17 +162,31 @@ static void protect(enum kind k, int prot)
 		die("mprotect");
 }
 
-static void set_up(uint64_t seed)
+static int make_file(void)
 {
+	const struct region *r = &regions[FILE_COW];
 	char name[] = "/tmp/test_old.XXXXXX";
 	int fd = mkstemp(name);
+	uint64_t a, word;
+
+	for (a = r->base; fd >= 0 && a < r->base + r->size; a += 64) {
+		word = file_word(a);
+		if (pwrite(fd, &word, sizeof(word), a - r->base) != sizeof(word))
+			break;
+	}
+	if (fd < 0 || a < r->base + r->size || ftruncate(fd, r->size))
+		die("temporary file");
+	unlink(name);
+	return fd;
+}
+
+static void set_up(uint64_t seed)
+{
+	int fd = make_file();
 	uint64_t a;
 	enum kind k;
 	pthread_t t;
 
-	if (fd < 0 || ftruncate(fd, regions[FILE_COW].size))
-		die("temporary file");
-	unlink(name);
 	for (k = 0; k < NR_REGIONS; k++) {
 		map(k, PROT_READ | PROT_WRITE | (k == EXEC ? PROT_EXEC : 0), k == FILE_COW ? fd : -1);
 		fill(k, seed);
@@ -358,7 +387,7 @@ static uint64_t smaps(const char *name)
 	return sum;
 }
 
-/* Pages of [base, base + size) that pagemap calls present or swapped. */
+/* Pages of [base, base + size) that pagemap calls present or swapped, and not a file's. */
 static uint64_t mapped(uint64_t base, uint64_t size)
 {
 	char file[64];
@@ -370,7 +399,7 @@ static uint64_t mapped(uint64_t base, uint64_t size)
 	for (addr = base; addr < base + size; addr += PAGE) {
 		if (pread(fd, &entry, 8, addr / PAGE * 8) != 8)
 			die("pagemap");
-		nr += !!(entry >> 62) && (entry & ((1ULL << 55) - 1)) != 0;
+		nr += !!(entry >> 62) && !(entry >> 61 & 1) && (entry & ((1ULL << 55) - 1)) != 0;
 	}
 	close(fd);
 	return nr;
@@ -617,7 +646,7 @@ static void check_handover(const struct kup_prepare *p, const struct kup_seal *s
 	   "%llu frames of process %u, all within extents", h->nr_frames, r->pid);
 	ok(!t.wrong && t.right, "%lu frames hold the right bytes, %lu the wrong ones", t.right, t.wrong);
 	ok(t.kept[HUGE_PAGES] == regions[HUGE_PAGES].size / PAGE && t.kept[READONLY] == regions[READONLY].size / PAGE &&
-	   t.kept[NO_ACCESS] == regions[NO_ACCESS].size / PAGE && !t.kept[EXEC] && !t.kept[FILE_COW] &&
+	   t.kept[NO_ACCESS] == regions[NO_ACCESS].size / PAGE && !t.kept[EXEC] && t.kept[FILE_COW] == regions[FILE_COW].size / PAGE / 3 &&
 	   t.kept[SHARED_HALF] == regions[SHARED_HALF].size / PAGE, "the frames that should be kept are");
 	ok(r->nr_huge >= regions[HUGE_PAGES].size / HUGE || access("/sys/kernel/mm/transparent_hugepage", F_OK), "%u huge pages stay huge", r->nr_huge);
 	free(stream);
@@ -718,7 +747,7 @@ static void test_round(unsigned int round, uint64_t seed, bool loud)
 
 	if (prepare(&p) || !ask('p') || !freeze(true))
 		die("preparing");
-	rss = smaps("Rss");
+	rss = smaps("Anonymous");
 	huge = smaps("AnonHugePages");
 	swap = smaps("Swap");
 	good &= !scan(&sc) && sc.swapped_pages == swap / 4;
@@ -742,7 +771,10 @@ static void test_round(unsigned int round, uint64_t seed, bool loud)
 		ok(good, "pagemap shows none of them");
 	if (write(dev, store, 5) != 5 || write(dev, store + 5, sizeof(store) - 5) != (ssize_t)sizeof(store) - 5)
 		good = false;
-	/* Somebody looks: at 3 pages of a huge one, and at one in 97 of the small. */
+	/* Somebody looks: at 3 pages of a huge one, at one in 97 of the small, and at what is not there of a file, first of all. */
+	for (a = regions[FILE_COW].base; a < regions[FILE_COW].base + HUGE; a += PAGE)
+		if (is_absent(a) && a / PAGE % 7 == 0)
+			good &= peek(a, page) && page_right(page, FILE_COW, a, seed);
 	for (a = regions[HUGE_PAGES].base + 3 * PAGE; a < regions[HUGE_PAGES].base + 3 * 200 * PAGE; a += 200 * PAGE)
 		good &= peek(a, page) && page_right(page, HUGE_PAGES, a, seed);
 	for (a = regions[SMALL].base; a < regions[SMALL].base + regions[SMALL].size; a += 97 * PAGE)
@@ -768,6 +800,8 @@ static void test_round(unsigned int round, uint64_t seed, bool loud)
 			check_handover(&p, &s, seed, store, sizeof(store));
 		}
 		/* touched after the seal */
+		for (a = regions[FILE_COW].base; a < regions[FILE_COW].base + regions[FILE_COW].size; a += 50 * PAGE)
+			good &= peek(a, page) && page_right(page, FILE_COW, a, seed);
 		for (a = regions[READONLY].base; a < regions[READONLY].base + 5 * PAGE; a += PAGE)
 			good &= peek(a, page) && page_right(page, READONLY, a, seed);
 		for (a = regions[HUGE_PAGES].base + 9 * HUGE; a < regions[HUGE_PAGES].base + 11 * HUGE; a += 300 * PAGE)
@@ -777,8 +811,8 @@ static void test_round(unsigned int round, uint64_t seed, bool loud)
 		good = false;
 	if (loud)
 		ok(good, "ABORT");
-	if (smaps("Rss") + smaps("Swap") != rss + swap || smaps("AnonHugePages") + 4 * HUGE / 1024 < huge) {
-		printf("# Rss was %lu kB, is %lu, swap %lu and %lu\n", rss, smaps("Rss"), swap, smaps("Swap"));
+	if (smaps("Anonymous") + smaps("Swap") != rss + swap || smaps("AnonHugePages") + 4 * HUGE / 1024 < huge) {
+		printf("# Anonymous was %lu kB, is %lu, swap %lu and %lu\n", rss, smaps("Anonymous"), swap, smaps("Swap"));
 		good = false;
 	}
 	if (!freeze(false) || !ask('v'))
@@ -963,7 +997,7 @@ static void spy(uint64_t seed)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (;;) {
 		n = n * 6364136223846793005ULL + 1442695040888963407ULL;
-		k = n >> 63 ? HUGE_PAGES : SMALL;
+		k = (const enum kind[]){ HUGE_PAGES, SMALL, FILE_COW, SMALL }[n >> 62];
 		addr = regions[k].base + (n >> 33) % (regions[k].size / PAGE) * PAGE;
 		if (!peek(addr, page) || !page_right(page, k, addr, seed)) {
 			printf("# at %lx in region %d: %lx\n", addr, k, page[0]);

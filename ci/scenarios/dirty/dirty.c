@@ -73,6 +73,7 @@ static unsigned int mix(unsigned int i)
 }
 
 #include "tests/access.c"
+#include "tests/file.c"
 #include "tests/heap.c"
 #include "tests/fork.c"
 #include "tests/threads.c"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * forked MEGABYTES [shared]: a process with so much memory, two children of it and one of a child, forked while all of it was theirs
- * together, as a database does for a snapshot. Each serves requests of forked.h on a port of its own.
+ * together, as a database does for a snapshot; a piece of it is a private mapping of a file. Each serves requests of forked.h on a port of its own.
  *
  * With `shared` what one writes the others have, too: a fifth of the memory is MAP_SHARED without a file, one a memfd whose descriptor
  * was closed, one a file in /dev/shm, one a segment of System V in an IPC namespace of their own, and one a memfd that is not mapped, but
@@ -143,6 +143,7 @@ static void make_shared(void)
 
 static void make_private(void)
 {
+	int fd = open("/proc/self/exe", O_RDONLY);
 	uint64_t align = 2u << 20;
 
 	unmapped = size;
@@ -152,6 +153,9 @@ static void make_private(void)
 	memory = (char *)(((uintptr_t)memory + align - 1) / align * align);
 	madvise(memory, size - FORKED_HUGE, MADV_NOHUGEPAGE);
 	madvise(memory + size - FORKED_HUGE, FORKED_HUGE, MADV_HUGEPAGE);
+	if (mmap(memory, FORKED_FILE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0) == MAP_FAILED)
+		die("mmap of this program");
+	close(fd);
 }
 
 int main(int argc, char **argv)

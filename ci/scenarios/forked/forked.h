@@ -10,6 +10,8 @@
 #define FORKED_PAGE	4096u
 #define FORKED_HUGE	(16u << 20)	/* bytes at the end of the memory that are in huge pages, if there are any */
 
+#define FORKED_FILE	(256u << 10)	/* bytes at the beginning that are a private mapping of the program's file */
+
 /* A request: DUMP is answered by all memory, WRITE by one byte when it is done. */
 enum forked_op { FORKED_DUMP = 'd', FORKED_WRITE = 'w' };
 
