@@ -43,7 +43,7 @@ static void print_process(struct json_object *p)
 	if (json_object_object_get_ex(p, "memory", &m)) {
 		printf("  in place %10.1f MiB of %.1f MiB anonymous memory (%.1f MiB in huge pages, %.1f MiB shared by fork)\n",
 		       mib(m, "preserve_pages"), mib(m, "anon_pages"), mib(m, "huge_pages"), mib(m, "shared_pages"));
-		printf("  by criu  %10.1f MiB: merged %.1f, executable %.1f, copies of file pages %.1f\n",
+		printf("  by criu  %10.1f MiB: merged %.1f, executable %.1f, executable of files %.1f\n",
 		       mib(m, "merged_pages") + mib(m, "exec_pages") + mib(m, "filecow_pages"), mib(m, "merged_pages"),
 		       mib(m, "exec_pages"), mib(m, "filecow_pages"));
 		printf("  in place %10.1f MiB of shared memory and files of tmpfs that it has mapped\n", mib(m, "shmem_pages"));

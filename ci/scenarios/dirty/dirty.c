@@ -7,7 +7,7 @@
  *   3. Without a switch the same tests run on memory that is all there: the expectations hold for any kernel.
  *
  * One process runs one test, since all tests must be filled before the one switch: dirty --run NAME.
- * What a process shares by fork is not preserved in place; so tests fill after the harness has forked, and helpers that must
+ * Pages that fork left to several processes are another scenario (forked): tests fill after the harness has forked, and helpers that must
  * live through the switch (struct peer) are forked before.
  */
 #define _GNU_SOURCE

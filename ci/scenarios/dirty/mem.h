@@ -76,7 +76,7 @@ void hold(void);
 /*
  * A process of its own that lives through the switch beside the test.
  *
- * The test calls peer_start() before it fills anything (what is shared by fork is not preserved in place), peer_end() last.
+ * The test calls peer_start() before it fills anything (each has its pages for itself: the forked scenario is about others), peer_end() last.
  * The peer's function fills what it likes, calls peer_hold(), goes on when the test calls peer_go(), and returns its exit status.
  */
 struct peer {

@@ -77,8 +77,8 @@ struct kup_prepare {
  * @merged_pages: made one with others by KSM: CRIU carries them
  * @pinned_pages: pinned for DMA: PRESERVE would refuse
  * @swapped_pages: PRESERVE would bring them in first
- * @exec_pages: anonymous pages of executable mappings: CRIU carries them
- * @filecow_pages: private copies of file pages: CRIU carries them
+ * @exec_pages: anonymous pages of executable mappings without a file: CRIU carries them
+ * @filecow_pages: those of mappings of files that are not kept, as executable ones: CRIU carries them
  * @shmem_pages: shared memory that it has mapped; PRESERVE_SHMEM takes it
  */
 struct kup_scan {
@@ -101,7 +101,7 @@ struct kup_scan {
 };
 
 /**
- * struct kup_preserve - take a process's private anonymous pages out of its page tables, where they stand
+ * struct kup_preserve - take a process's anonymous pages, those of private file mappings too, out of its page tables, where they stand
  * @pid: thread group id, caller's namespace. Every thread must be frozen or ptrace-stopped and stay so
  * @pages: out, pages taken (4 KiB units); @huge: out, of them 2 MiB pages
  * @left: out, anonymous pages left mapped for CRIU
