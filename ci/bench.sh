@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # bench.sh: how fast it is, held against goals, each with what it is compared with measured in the same run. In the environment:
-#   ROWS      of "jump flat eight seal boot touch foreign gap watch load"; all of them. What each measures: ci/bench/rows/
+#   ROWS      of "jump flat eight seal boot touch foreign gap watch load criu"; all of them. What each measures: ci/bench/rows/
 #   KERNELS   series or versions, for the rows where kernels matter (6.12)
 #   MEM       megabytes, for the rows of seal, boot, touch (4096); FLAT, of the large one in flat (8192)
 #   SECONDS_LOAD  of load before and after the switch (300)
@@ -10,7 +10,7 @@
 # reached or not; a row that could not be measured is a failure and is shown as one.
 . "$(dirname "$0")/lib.sh"
 
-all="jump gap eight foreign seal touch boot watch flat load"
+all="jump gap eight foreign seal touch boot watch criu flat load"
 ROWS=${ROWS:-$all}
 KERNELS=${KERNELS:-6.12}
 MEM=${MEM:-4096} FLAT=${FLAT:-8192} SECONDS_LOAD=${SECONDS_LOAD:-300}

@@ -23,6 +23,7 @@ struct options {
 	const char *images;	/* VERSION/{vmlinuz,initrd}; served to the guest */
 	const char *run;	/* where logs go */
 	const char *busybox;
+	const char *scratch;	/* an image of a disk that the guest may write to */
 	const char *disk;	/* an image with the root file system, never written to; kernels and their initramfs are in it, too */
 	char **kernel;		/* the first, then one for each switch */
 	int nr_kernels;

@@ -136,11 +136,11 @@ static void each(const char **list, int *nr)
 
 static void options(int argc, char **argv)
 {
-	enum { SCENARIO = 256, IMAGES, RUN, BUSYBOX, DISK, KERNEL, MEM, CPUS, NODES, SIZE, CPU, APPEND, SWITCH_ARGS, STAY, LOSE, FAULT, FALL, FALLBACK, DEAD, PLAIN, END, HOLD_DRAIN, HOOK, ICOUNT, VERIFY_LAST,
+	enum { SCENARIO = 256, IMAGES, RUN, BUSYBOX, DISK, SCRATCH, KERNEL, MEM, CPUS, NODES, SIZE, CPU, APPEND, SWITCH_ARGS, STAY, LOSE, FAULT, FALL, FALLBACK, DEAD, PLAIN, END, HOLD_DRAIN, HOOK, ICOUNT, VERIFY_LAST,
 	       TABLE, QUIET, JSON, NAME, LIMIT };
 	static const struct option all[] = {
 		{ "scenario", 1, NULL, SCENARIO }, { "images", 1, NULL, IMAGES },   { "run", 1, NULL, RUN },
-		{ "busybox", 1, NULL, BUSYBOX },   { "disk", 1, NULL, DISK },	    { "kernel", 1, NULL, KERNEL },   { "mem", 1, NULL, MEM },
+		{ "busybox", 1, NULL, BUSYBOX },   { "disk", 1, NULL, DISK },	    { "scratch", 1, NULL, SCRATCH }, { "kernel", 1, NULL, KERNEL },   { "mem", 1, NULL, MEM },
 		{ "cpus", 1, NULL, CPUS }, { "nodes", 1, NULL, NODES },	   { "size", 1, NULL, SIZE },	    { "cpu", 1, NULL, CPU },
 		{ "append", 1, NULL, APPEND },	   { "switch-args", 1, NULL, SWITCH_ARGS },
 		{ "stay", 1, NULL, STAY },	   { "lose", 1, NULL, LOSE },	    { "fault", 1, NULL, FAULT },	    { "hold-drain", 0, NULL, HOLD_DRAIN },
@@ -162,6 +162,7 @@ static void options(int argc, char **argv)
 		case RUN: o->run = optarg; break;
 		case BUSYBOX: o->busybox = optarg; break;
 		case DISK: o->disk = optarg; break;
+		case SCRATCH: o->scratch = optarg; break;
 		case KERNEL: o->kernel[o->nr_kernels++] = optarg; break;
 		case MEM: o->mem = atoi(optarg); break;
 		case CPUS: o->cpus = atoi(optarg); break;

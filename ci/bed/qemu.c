@@ -61,6 +61,10 @@ void qemu_start(int tap)
 		argv[n++] = "-drive";
 		argv[n++] = text("file=%s,format=raw,if=virtio,readonly=on", bed.o.disk);
 	}
+	if (bed.o.scratch) {
+		argv[n++] = "-drive";
+		argv[n++] = text("file=%s,format=raw,if=virtio,cache=unsafe", bed.o.scratch);
+	}
 	if (bed.o.icount) {
 		argv[n++] = "-icount";
 		argv[n++] = "shift=0";
