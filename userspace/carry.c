@@ -146,12 +146,31 @@ static void look_namespaces(struct kup_carry *c, const struct kup_task *t)
 	}
 }
 
-/* Two processes with one memory: CRIU takes each process's for its own. */
+static bool has_parents_memory(const struct kup_tree *tree, const struct kup_task *t)
+{
+	return kup_tree_find(tree, t->ppid) && !syscall(SYS_kcmp, t->pid, t->ppid, KCMP_VM, 0, 0);
+}
+
+const struct kup_task *kup_carry_vforked(const struct kup_forest *forest)
+{
+	for (size_t i = 0; i < forest->nr; i++)
+		for (size_t j = 0; j < forest->trees[i].nr; j++)
+			if (has_parents_memory(&forest->trees[i], &forest->trees[i].tasks[j]))
+				return &forest->trees[i].tasks[j];
+	return NULL;
+}
+
+/* Two processes with one memory: CRIU takes each process's for its own. After a vfork() that passes, as a rule at once. */
 static void look_vm(struct kup_carry *c, const struct kup_task *t)
 {
-	if (kup_tree_find(c->tree, t->ppid) && !syscall(SYS_kcmp, t->pid, t->ppid, KCMP_VM, 0, 0))
-		kup_refuse(c, t, "state", "try again when that has passed", "it shares its memory with pid %d: in the midst of vfork(), or by clone()",
-			   t->ppid);
+	for (int ms = 0; has_parents_memory(c->tree, t); ms++) {
+		if (ms == KUP_VFORK_MS) {
+			kup_refuse(c, t, "state", "try again when that has passed",
+				   "it shares its memory with pid %d: in the midst of vfork(), or by clone()", t->ppid);
+			return;
+		}
+		usleep(1000);
+	}
 }
 
 /* Attributes that an older CRIU restores as if they had never been set. */

@@ -95,6 +95,14 @@ void kup_carry_watches(struct kup_carry *c, const struct kup_task *t, const char
 struct json_object *kup_carry_forest(struct kup_forest *forest, int dev, const struct kup_criu *criu, struct json_object *files,
 				     struct kup_err *err);
 
+/* So long a process may have its parent's memory, in milliseconds, before that counts. */
+#define KUP_VFORK_MS 1000
+
+/**
+ * kup_carry_vforked - a process that has its parent's memory, maybe in the midst of vfork(); NULL: none
+ */
+const struct kup_task *kup_carry_vforked(const struct kup_forest *forest);
+
 /**
  * kup_carry_refused - how many things are refused in a result of kup_carry_forest()
  * @err: set to the first one, if any

@@ -232,6 +232,13 @@ out:
 	return ret;
 }
 
+int kup_freeze_thaw(const struct kup_freeze *f, struct kup_err *err)
+{
+	int ret = set_frozen(f, false);
+
+	return ret ? kup_err_set(err, ret, "thawing cgroup %s: %s", f->dir, strerror(-ret)) : 0;
+}
+
 int kup_freeze_release(struct kup_freeze *f, struct kup_err *err)
 {
 	const char *root;

@@ -43,6 +43,7 @@ int kup_freeze_place(const struct kup_tree *tree, struct kup_freeze *f, struct k
  * Return: 0 or a negative errno; -ETIMEDOUT names the task that does not stop. Thawed again on failure.
  */
 int kup_freeze_stop(struct kup_freeze *f, int timeout_ms, struct kup_err *err);
+int kup_freeze_thaw(const struct kup_freeze *f, struct kup_err *err);	/* on, where it is */
 
 /**
  * kup_freeze_check - is all that is frozen of the tree?

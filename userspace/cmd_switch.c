@@ -141,6 +141,36 @@ static int read_again(struct switching *s, struct kup_err *err)
 	return 0;
 }
 
+/*
+ * All of them, as they are then. A child that has its parent's memory, after vfork(), gives it back when it goes on to another program: so they
+ * go on for a moment, until there is none.
+ */
+static int freeze(struct switching *s, struct kup_err *err)
+{
+	const struct kup_task *vforked;
+	int ret = 0, tries;
+	size_t i;
+
+	for (tries = 0;; tries++) {
+		for (i = 0; i < s->forest->nr && !ret; i++)
+			ret = kup_freeze_stop(&s->freeze[i], FREEZE_TIMEOUT_MS, err);
+		if (!ret)
+			ret = read_again(s, err);
+		vforked = ret ? NULL : kup_carry_vforked(s->forest);
+		if (!vforked)
+			return ret;
+		if (tries == KUP_VFORK_MS / 2) {
+			ret = kup_err_set(err, -EBUSY, "pid %d (%s) shares its memory with pid %d: in the midst of vfork(), or by clone()", vforked->pid,
+					  vforked->comm, vforked->ppid);
+			kup_err_next(err, "try again when that has passed");
+			return ret;
+		}
+		for (i = 0; i < s->forest->nr && !ret; i++)
+			ret = kup_freeze_thaw(&s->freeze[i], err);
+		usleep(2000);
+	}
+}
+
 /* What they have got hold of since the survey is carried as well, or refused; what they have let go of is not. */
 static int look_again(struct switching *s, struct kup_err *err)
 {
@@ -170,14 +200,12 @@ static int at_pre_dump(void *ctx, const char *action, struct kup_err *err)
 		ret = kup_device_netlock(s->dev, KUP_NETLOCK_NEW, err);
 	if (!ret)
 		ret = kup_connections_accepted(s->forest, err);
-	for (i = 0; i < s->forest->nr && !ret; i++)
-		ret = kup_freeze_stop(&s->freeze[i], FREEZE_TIMEOUT_MS, err);
+	if (!ret)
+		ret = freeze(s, err);
 	if (!ret)
 		kup_connections_flushed();
 	if (!ret)
 		ret = kup_device_netlock(s->dev, KUP_NETLOCK_ALL, err);
-	if (!ret)
-		ret = read_again(s, err);
 	if (ret)
 		return ret;
 	uname(&uts);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A process that forks all the time. Each child makes a file, holds it open for a moment, and looks whether it is still what it was; every third
+ * A process that forks all the time, and one that does so by vfork() and has its memory for itself one third of the time. Each child makes a file, holds it open for a moment, and looks whether it is still what it was; every third
  * has a child of its own that does so. /run/forking/done has a byte for each that was content, /run/forking/bad says what one was not.
  */
 #define _GNU_SOURCE
@@ -64,10 +64,30 @@ static void child(int n)
 	_exit(0);
 }
 
+/* A program is started; that takes it some time. */
+static void start_programs(void)
+{
+	int status;
+
+	for (;;) {
+		pid_t pid = vfork();
+
+		if (!pid) {
+			usleep(10000);
+			_exit(7);
+		}
+		if (waitpid(pid, &status, 0) != pid || WEXITSTATUS(status) != 7)
+			bad("one that it started", 0);
+		usleep(5000);
+	}
+}
+
 int main(void)
 {
 	int n, status, alive = 0;
 
+	if (!fork())
+		start_programs();
 	done = open("/run/forking/done", O_WRONLY | O_APPEND | O_CREAT, 0600);
 	for (n = 0;; n++) {
 		if (alive == AT_ONCE) {
