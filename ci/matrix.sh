@@ -14,6 +14,7 @@
 #   FROM=, TO=    versions or series: only cells that start or end there. Both: that one way, whatever it is
 #   SERIES=       only cells within this series
 #   KIND=         only consecutive, neighbours, extremes or machines
+#   ONLY=         a regular expression: as if there were only the kernels with such a version
 #   FLAVOURS      of "cloud-amd64 amd64 rt-amd64"; the last is tried between neighbours only
 #   SIZE          megabytes of payload (64)
 #   LIFE          pairs of consecutive kernels in one life, at most (8)
@@ -30,7 +31,7 @@
 # were at least as many kernels as suites.
 . "$(dirname "$0")/lib.sh"
 
-FROM=${FROM:-} TO=${TO:-} SERIES=${SERIES:-} KIND=${KIND:-} SIZE=${SIZE:-64} LIFE=${LIFE:-8} BUILT=${BUILT:-}
+FROM=${FROM:-} TO=${TO:-} SERIES=${SERIES:-} KIND=${KIND:-} ONLY=${ONLY:-} SIZE=${SIZE:-64} LIFE=${LIFE:-8} BUILT=${BUILT:-}
 FLAVOURS=${FLAVOURS:-cloud-amd64 amd64 rt-amd64}
 cells=$build/matrix
 mkdir -p "$cells"
@@ -259,7 +260,7 @@ printf '%-32s %-32s %5s %-10s  %-6s %11s %8s\n' from to apart machine result bla
 again=1
 while [ -n "$again" ]; do
 	again=
-	kernels >"$list"
+	kernels | grep -E -- "$ONLY" >"$list" || die "no kernel for ONLY='$ONLY'"
 	wanted >"$work/wanted"
 	[ -s "$work/wanted" ] || die "nothing to do for FROM='$FROM' TO='$TO' SERIES='$SERIES' KIND='$KIND'"
 	mapfile -t pairs <"$work/wanted"
