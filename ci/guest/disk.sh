@@ -23,6 +23,7 @@ if [ ! -e "$base" ]; then
 	(lock apt; apt_ready)
 	say "making a root file system with $packages"
 	rm -rf "$base.new"
+	mkdir -p "$build/guest"
 	debian_root "$base.new" "${KUP_SUITES%% *}" "$(apt_sources)" "$packages"
 	rm -rf "$base.new"/var/{cache,lib/apt,log}/*
 	mv "$base.new" "$base"
