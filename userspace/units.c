@@ -35,14 +35,16 @@ bool kup_unit_of(const char *cgroup, char unit[256])
 
 static int hold(struct json_object *task, void *ctx)
 {
-	char unit[256], dir[320], path[400], text[512];
+	char unit[256], dir[320], path[400], text[640];
 
 	(void)ctx;
 	if (!kup_unit_of(kup_json_text(task, "cgroup"), unit))
 		return 0;
 	snprintf(dir, sizeof(dir), DIR, unit);
 	snprintf(path, sizeof(path), "%s/kup-ppp.conf", dir);
-	snprintf(text, sizeof(text), "# Kept by kup-ppp, which restores it.\n[Unit]\nConditionPathExists=!%s\n", path);
+	snprintf(text, sizeof(text),
+		 "# Kept by kup-ppp, which restores it. What comes after it comes after that.\n"
+		 "[Unit]\nAfter=kup-ppp-restore.service\nConditionPathExists=!%s\n", path);
 	kup_mkdirs(dir, 0755);
 	if (!kup_replace_file(path, text))
 		chmod(path, 0644);

@@ -2,7 +2,8 @@
 /*
  * Services of which processes are kept: the new system's service manager would start them anew, beside those that are restored.
  *
- * Between initramfs and service manager each gets a condition, a file, which holds as long as that file is there.
+ * Between initramfs and service manager each gets a condition, a file, which holds as long as that file is there. And it comes after the
+ * restore, so that those which come after it do so as well.
  */
 #ifndef KUP_UNITS_H
 #define KUP_UNITS_H
