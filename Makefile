@@ -83,7 +83,7 @@ $(BUILD)/ci/bench_table: ci/bench/table.c | deps
 	$(CC) $(CI_CFLAGS) -o $@ $< -ljson-c
 
 # All that a guest and its bed are made of, for the kernels in KVERS=; bed-parts is what does not depend on kup-ppp.
-bed-parts: $(addprefix $(BUILD)/ci/,bed init memcached_client memcached_load forked_client redis_client postgres_client mariadb_client resources_client accept_client)
+bed-parts: $(addprefix $(BUILD)/ci/,bed init memcached_client memcached_load forked_client redis_client postgres_client mariadb_client webstack_client resources_client accept_client)
 guest-parts: bed-parts command policies $(addprefix module-,$(KVERS))
 
 scenario: deps

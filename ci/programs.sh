@@ -13,10 +13,11 @@ declare -A options=(
 	[redis]="--size 128 --mem 1280"
 	[postgres]="--size 128 --mem 1536"
 	[mariadb]="--size 128 --mem 1536"
+	[webstack]="--size 128 --mem 1536 --cpus 1"
 	[compile]="--size 1 --mem 1024"
 	[memtester]="--size 64 --mem 768"
 )
-order="memcached eight redis postgres mariadb compile memtester"
+order="memcached eight redis postgres mariadb webstack compile memtester"
 out=$build/programs
 mkdir -p "$out"
 failed=0
