@@ -29,6 +29,8 @@ help:
 	@echo '  soak        R G  N= (200) switches in one guest'\''s life, FROM= and TO= in turn; no byte, no memory lost; build/soak.json (takes long)'
 	@echo '  scenario    R G  one run of any scenario: ARGS="--scenario DIR --from 6.1 --to 6.12"; ci/scenario --help'
 	@echo '  resources   R G  what a process owns, one thing a line: kept, refused, or beyond CRIU; build/resources.json'
+	@echo '  zdtm        R G  CRIU'\''s own suite: what CRIU passes by itself has to pass through a switch; build/zdtm.json. Takes long;'
+	@echo '                   TESTS="static/pipe00 transition/*" only these; FROM= TO= BATCH= CRIU=: ci/zdtm.sh'
 	@echo '  programs    R G  real programs through a switch and back; build/programs.json. PROGRAMS="redis eight" only these'
 	@echo '  matrix      R G  memcached across all kernels of the archive, both ways; build/matrix.json. Takes long, goes on where it was;'
 	@echo '                   FROM= TO= SERIES= KIND= FLAVOURS= choose: ci/matrix.sh'
@@ -101,6 +103,9 @@ fuzz: deps
 resources: deps
 	@ci/resources.sh
 
+zdtm: deps
+	@FROM='$(FROM)' TO='$(TO)' BATCH='$(BATCH)' CRIU='$(CRIU)' ci/zdtm.sh $(foreach t,$(TESTS),'$(t)')
+
 programs: deps
 	@ci/programs.sh $(PROGRAMS)
 
@@ -127,4 +132,4 @@ clean:
 distclean:
 	rm -rf $(BUILD)
 
-.PHONY: all help deps bootstub command policies module modules-all install bed-parts guest-parts scenario demo check fuzz matrix bench check-debug check-faults soak resources programs clean distclean
+.PHONY: all help deps bootstub command policies module modules-all install bed-parts guest-parts scenario demo check fuzz matrix bench check-debug check-faults soak resources zdtm programs clean distclean

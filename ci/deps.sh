@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# deps.sh [debug|toolroot]: installs what building and testing need on Debian 12 (debug: what building kernels needs as well;
-# toolroot: what makes roots for compilers that Debian 12 has not).
+# deps.sh [debug|toolroot|zdtm]: installs what building and testing need on Debian 12 (debug: what building kernels needs as well;
+# toolroot: what makes roots for compilers that Debian 12 has not; zdtm: what CRIU's tests are built with).
 # Quick, and no root needed, when nothing is missing.
 . "$(dirname "$0")/lib.sh"
 
@@ -13,6 +13,7 @@ packages="
 "
 [ "${1:-}" != debug ] || packages="$packages flex bison bc libssl-dev"
 [ "${1:-}" != toolroot ] || packages="$packages mmdebstrap"
+[ "${1:-}" != zdtm ] || packages="$packages pkgconf libaio-dev libcap-dev libnl-3-dev libnl-route-3-dev"
 
 # shellcheck disable=SC2086
 there=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' $packages 2>/dev/null | sed -n 's/ installed$//p' || true)

@@ -74,7 +74,7 @@ struct bed {
 	bool dying, dead;	/* it came; and the kernel has stopped */
 	unsigned int panics, boots;	/* such panics, and kernels that began */
 	long mem_total_kb;	/* at the first boot */
-	char pids[256];		/* to keep, with blanks */
+	char pids[1024];		/* to keep, with blanks */
 	char keep[256];		/* and directories, as arguments */
 	int nr_switch;		/* of the last one that was begun, from 1 */
 
