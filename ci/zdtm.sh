@@ -4,16 +4,16 @@
 # pass through a switch of kernels, or stands in ci/scenarios/zdtm/expected with the reason. A table; build/zdtm.json. Takes long.
 #
 #   FROM, TO   kernels (6.1, 6.12)
-#   BATCH      how many tests there are in one guest and one switch (40)
+#   BATCH      how many tests there are in one guest and one switch (60)
 #   CRIU       suite of Debian whose CRIU it is (as ci/scenario chooses)
 #   TEST       only these: static/pipe00 'transition/*'
 #
 #   1. CRIU alone, on FROM: dump and restore in one kernel.
-#   2. What passed goes through a switch, a batch at a time. One that spoils it for the others is named by the error of the dump or restore and
-#      left out, else the batch is halved.
+#   2. What passed goes through a switch, a batch at a time, several tests in a process tree. Where the dump or restore of a tree fails, the others go
+#      again without it, and its tests later, each a tree of its own. If no tree is named the batch is halved.
 #   3. CRIU alone, on TO: what did not come through.
 . "$(dirname "$0")/lib.sh"
-from=${FROM:-6.1} to=${TO:-6.12} size=${BATCH:-40}
+from=${FROM:-6.1} to=${TO:-6.12} size=${BATCH:-60}
 expected=$top/ci/scenarios/zdtm/expected
 "$top/ci/deps.sh" zdtm
 # The same choice as in ci/scenario.
@@ -24,6 +24,7 @@ out=$build/zdtm
 rm -rf "$out"
 mkdir -p "$out"
 runs=0
+group=8	# tests in a process tree: each tree has a CRIU of its own
 
 # guest ARG...: one run with the tests in $list; its result is $result
 guest()
@@ -34,6 +35,9 @@ guest()
 		>"$result" 2>"$out/run-$runs.err" || true
 	[ -s "$result" ] || echo '{"why": "the bed ended without a result"}' >"$result"
 }
+
+# of_names LIST: its lines of the tests that stdin names
+of_names() { sed "s/\$/\t/" | grep -F -f - "$1" || true; }
 
 count() { wc -l <"$1"; }
 
@@ -77,17 +81,17 @@ alone()
 	fi
 }
 
-# through LIST: a switch with these tests
+# through LIST: a switch with these tests, $group of them in a process tree
 through()
 {
-	local list=$1 culprit rest=$1.rest why
+	local list=$1 culprits=$1.culprits rest=$1.rest why
 	say "through a switch: $(count "$list") tests"
-	guest --from "$from" --to "$to"
-	why=$(jq -r '.why // "?" | gsub("[\\n\\t]+"; " ")' "$result")
+	guest --from "$from" --to "$to" --append "zdtm.group=$group"
+	why=$(jq -r '.why // "?" | (capture("(?<said>criu (dump|restore) of pid [^\\n]*)") | .said) // (gsub("[\\n\\t]+"; " ") | .[0:300])' "$result")
 	if json_holds "$result" '.start | type == "object"'; then
 		jq -c '.start | (.refused | to_entries[] | {name: .key, switch: "refused: \(.value)"}),
 			(.unprepared | to_entries[] | {name: .key, switch: "FAILED: \(.value)"})' "$result" >>"$out/lines"
-		jq -r '.start.pids | keys[]' "$result" | sed 's/$/\t/' | grep -F -f - "$list" >"$rest" || true
+		jq -r '.start.pids | keys[]' "$result" | of_names "$list" >"$rest"
 		[ -s "$rest" ] || return 0
 	else
 		cp "$list" "$rest"
@@ -96,23 +100,29 @@ through()
 		jq -c '.switches[0].arrive | to_entries[] | {name: .key, switch: (if .value == "passed" then "passed" else "FAILED: \(.value)" end)}' "$result" >>"$out/lines"
 		return
 	fi
-	culprit=$(jq -r '(.why // "" | capture("criu (?<what>dump|restore) of pid (?<pid>[0-9]+)") | .pid) as $p |
-		.start.pids | to_entries[] | select(.value == $p) | .key' "$result" 2>/dev/null || true)
-	[ "$(count "$rest")" -gt 1 ] || culprit=$(cut -f 1 "$rest")
-	if [ -n "$culprit" ]; then
-		say "$culprit: $why"
-		jq -n -c --arg name "$culprit" --arg why "$why" '{name: $name, switch: "FAILED: \($why)"}' >>"$out/lines"
-		grep -v "^$culprit	" "$rest" >"$rest.less" || return 0
-		through "$rest.less"
-	else
-		say "a batch fails: $why"
+	say "$why"
+	jq -r '(.why // "" | capture("criu (dump|restore) of pid (?<pid>[0-9]+)") | .pid) as $p | .start.roots | to_entries[] | select(.value == $p) | .key' \
+		"$result" | of_names "$rest" >"$culprits"
+	[ "$(count "$rest")" -gt 1 ] || cp "$rest" "$culprits"
+	case $(count "$culprits") in
+	0)
 		list=$rest
 		halve through
-	fi
+		;;
+	1)
+		jq -n -c --arg name "$(cut -f 1 "$culprits")" --arg why "$why" '{name: $name, switch: "FAILED: \($why)"}' >>"$out/lines"
+		;;
+	*)
+		cat "$culprits" >>"$out/singly"
+		;;
+	esac
+	[ -s "$culprits" ] || return 0
+	grep -v -F -f "$culprits" "$rest" >"$rest.less" || return 0
+	through "$rest.less"
 }
 
 # tests_where FILTER: lines of the table of which the filter is true, all that is known of each being one object
-tests_where() { jq -s -r "group_by(.name)[] | add | select($1) | .name" "$out/lines" | sed 's/$/\t/' | grep -F -f - "$zdtm/table" || true; }
+tests_where() { jq -s -r "group_by(.name)[] | add | select($1) | .name" "$out/lines" | of_names "$zdtm/table"; }
 
 for t in "${@:-*}"; do
 	cut -f 1 "$zdtm/table" | while read -r name; do
@@ -120,9 +130,10 @@ for t in "${@:-*}"; do
 		[[ $name != $t ]] || echo "$name"
 	done >"$out/names"
 	[ -s "$out/names" ] || die "no test '$t': $zdtm/table has them all"
-	sed 's/$/\t/' "$out/names" | grep -F -f - "$zdtm/table"
+	of_names "$zdtm/table" <"$out/names"
 done | sort -u >"$out/table"
-awk -F '\t' '$2 == "run"' "$out/table" >"$out/alone"
+# Those that disturb others come last, and so among themselves.
+awk -F '\t' '$2 == "run" { print ($3 ~ /excl/) "\t" $0 }' "$out/table" | sort -s -k 1,1 | cut -f 2- >"$out/alone"
 : >"$out/lines"
 kernel=$from
 known=$(kept)
@@ -131,9 +142,15 @@ touch "$known"
 for b in "$out"/batch.[0-9][0-9][0-9]; do
 	[ -e "$b" ] || continue
 	alone "$b"
-	jq -r 'select(.criu == "passed") | .name + "\t"' "$known" | grep -F -f - "$b" >"$b.switch" || continue
-	through "$b.switch"
+	jq -r 'select(.criu == "passed") | .name' "$known" | of_names "$b" >"$b.switch"
+	[ ! -s "$b.switch" ] || through "$b.switch"
 done
+# One of a tree has failed.
+if [ -s "$out/singly" ]; then
+	group=1
+	split -l 10 -d -a 3 "$out/singly" "$out/singly."
+	for b in "$out"/singly.[0-9][0-9][0-9]; do through "$b"; done
+fi
 mine=$(jq -R 'split("\t")[0]' "$out/alone" | jq -s -c 'map({(.): 1}) | add // {}')
 jq -c --argjson mine "$mine" 'select($mine[.name])' "$known" >>"$out/lines"
 tests_where '.criu == "passed" and .switch != "passed"' >"$out/again"

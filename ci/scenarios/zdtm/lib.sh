@@ -47,7 +47,7 @@ of_test()
 	done
 }
 
-# remove TEST: with all that it has in memory
+# remove TEST: with all that it has in memory, and what it has mounted there
 remove()
 {
 	n=0
@@ -57,15 +57,35 @@ remove()
 		sleep 0.1
 		n=$((n + 1))
 	done
+	awk -v below="$dir/$1/" 'index($2, below) == 1 { print $2 }' /proc/mounts | sort -r | while read -r m; do umount -l "$m"; done
 	rm -rf "${dir:?}/$1"
 }
 
-# refused: what `kup-ppp check` has against the test that runs, or nothing. Not what it has against the machine: no new kernel is there yet.
+# refused PID...: lines TEST, tab, what `kup-ppp check` has against it, of the tests below these processes. Not what is wrong with the
+# machine: no new kernel is there yet.
 refused()
 {
-	kup-ppp check --keep "$dir/$test" "$pid" >"$dir/check" 2>&1 && return
-	why=$(awk '/^(pid|keep) / { of = 1 } of && sub(/^  refused  */, "") { print; exit }' "$dir/check" | text)
-	echo "$why"
+	kup-ppp check --keep "$dir" "$@" >/tmp/zdtm.check 2>&1 && return
+	awk -v dir="$dir/" '
+		/^machine/ { test = "" }
+		/^pid / {
+			exe = ""
+			command = "readlink /proc/" $2 "/exe"
+			command | getline exe
+			close(command)
+			# one that has become another program is of the one before
+			if (sub(/^\/scenario\//, "", exe))
+				test = exe
+		}
+		/^keep / { test = ""; kept = 1 }
+		/^  refused / {
+			why = substr($0, 12)
+			at = index(why, dir)
+			if (kept && at) { split(substr(why, at + length(dir)), w, "/"); sub(/[: ].*/, "", w[2]); test = w[1] "/" w[2] }
+			gsub(/["\\\t]/, "", why)
+			if (test && !(test in seen)) print test "\t" substr(why, 1, 200)
+			seen[test]
+		}' /tmp/zdtm.check
 }
 
 # verdict TEST PID: "passed", or what is wrong, of a test that has had its SIGTERM. CRIU's runs look for the same word.
