@@ -44,7 +44,8 @@ static bool held_outside(struct kup_carry *c, char kind, uint64_t ino, char *who
 	char comm[16];
 
 	for (; nr; nr--, h++) {
-		if (kup_tree_find(c->tree, h->pid))
+		/* One that was forked since the tree was read, or that ended since its descriptors were, is no stranger. */
+		if (kup_tree_find(c->tree, h->pid) || kup_tree_has_now(c->tree, h->pid) || kup_task_has_ended(h->pid))
 			continue;
 		snprintf(who, size, "pid %d (%s)", h->pid, kup_task_comm(h->pid, comm));
 		return true;

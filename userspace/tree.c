@@ -225,7 +225,7 @@ bool kup_task_has_ended(pid_t pid)
 	return read_stat(pid, &t) || t.exiting || t.state == 'Z' || t.state == 'X';
 }
 
-bool kup_forest_has_now(const struct kup_forest *forest, pid_t pid)
+bool kup_tree_has_now(const struct kup_tree *tree, pid_t pid)
 {
 	struct kup_task t = { .ppid = pid };
 	bool found;
@@ -233,7 +233,15 @@ bool kup_forest_has_now(const struct kup_forest *forest, pid_t pid)
 	if (kup_task_has_ended(pid))
 		return false;
 	do
-		found = kup_forest_find(forest, t.ppid);
+		found = kup_tree_find(tree, t.ppid);
 	while (!found && t.ppid > 1 && !read_stat(t.ppid, &t));
 	return found;
+}
+
+bool kup_forest_has_now(const struct kup_forest *forest, pid_t pid)
+{
+	for (size_t i = 0; i < forest->nr; i++)
+		if (kup_tree_has_now(&forest->trees[i], pid))
+			return true;
+	return false;
 }

@@ -64,6 +64,7 @@ bool kup_task_has_ended(pid_t pid);	/* gone, a zombie, or on its way out */
  * kup_forest_has_now - is it of one of these trees, maybe born since they were read? false if it has ended
  */
 bool kup_forest_has_now(const struct kup_forest *forest, pid_t pid);
+bool kup_tree_has_now(const struct kup_tree *tree, pid_t pid);
 
 /**
  * kup_task_comm - a task's name, for messages
