@@ -63,6 +63,10 @@ bool kup_carry_named(struct kup_carry *c, const struct kup_task *t, const char *
 void kup_carry_file(struct kup_carry *c, const struct kup_task *t, const char *object, const char *path, const struct stat *st,
 		    const char *via)
 {
+	if (kup_file_is_cgroup1(via)) {
+		kup_refuse(c, t, object, "let the process close it", "it lies in a hierarchy of cgroup v1, which the new kernel won't have");
+		return;
+	}
 	if (!kup_file_is_volatile(via))
 		return;
 	if (S_ISREG(st->st_mode) && (uint64_t)st->st_size > KUP_FILE_MAX && !kup_file_stays(via, st))

@@ -26,6 +26,13 @@ bool kup_file_is_volatile(const char *via)
 	return !statfs(via, &fs) && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
 }
 
+bool kup_file_is_cgroup1(const char *via)
+{
+	struct statfs fs;
+
+	return !statfs(via, &fs) && fs.f_type == CGROUP_SUPER_MAGIC;
+}
+
 bool kup_file_stays(const char *via, const struct stat *st)
 {
 	struct statfs fs;

@@ -26,6 +26,7 @@ struct json_object;
  * @via: a path that leads to it, such as /proc/PID/fd/N
  */
 bool kup_file_is_volatile(const char *via);
+bool kup_file_is_cgroup1(const char *via);	/* in a hierarchy of cgroup v1? */
 
 /**
  * kup_file_stays - can its content stay where it is?
