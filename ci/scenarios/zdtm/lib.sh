@@ -99,7 +99,7 @@ verdict()
 	elif tail -n 1 "$out" 2>/dev/null | grep -qw PASS; then
 		echo passed
 	else
-		cat "$out" "$out.inprogress" 2>/dev/null | grep -v 'inode\|pre-dump' | tail -n 2 | sed 's/^[0-9:.]*: *[0-9]*: //' | text | sed 's/^$/ends and says nothing/'
+		cat "$out" "$out.inprogress" 2>/dev/null | tail -n 2 | sed 's/^[0-9:.]*: *[0-9]*: //' | text | grep . || echo "ends and says nothing"
 	fi
 }
 
