@@ -98,6 +98,17 @@ static void look_unix_name(struct kup_carry *c, const struct kup_task *t, const 
 		kup_carry_file(c, t, fd->object, name.sun_path, &st, name.sun_path);
 }
 
+/* CRIU connects anew: of several it may change the order, and what was sent already it cannot give back. */
+static bool can_wait(struct kup_carry *c, const struct kup_unix_sock *s)
+{
+	const struct kup_unix_sock *caller = s->caller ? kup_unix_find(c->unix_socks, c->nr_unix, s->caller) : NULL;
+	const struct kup_holder *h;
+	char who[64];
+
+	return s->waiting == 1 && caller && !caller->unread && kup_holders_find(kup_carry_holders(c), 's', s->caller, &h) &&
+	       !held_outside(c, 's', s->caller, who, sizeof(who));
+}
+
 static void look_unix(struct kup_carry *c, const struct kup_task *t, const struct fd *fd, int sock, int type)
 {
 	const struct kup_unix_sock *s = kup_unix_find(c->unix_socks, c->nr_unix, fd->st.st_ino);
@@ -106,7 +117,7 @@ static void look_unix(struct kup_carry *c, const struct kup_task *t, const struc
 	char who[64];
 
 	look_unix_name(c, t, fd, sock);
-	if (s && s->waiting) {
+	if (s && s->waiting && !can_wait(c, s)) {
 		kup_refuse(c, t, fd->object, "try again when it has accepted them", "%u connections to it were not accepted yet: CRIU would lose them",
 			   s->waiting);
 		return;

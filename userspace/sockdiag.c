@@ -81,6 +81,14 @@ struct list {
 	size_t nr, room;
 };
 
+static void add_queues(struct kup_unix_sock *s, const struct unix_diag_rqlen *q, bool listens)
+{
+	if (listens)
+		s->waiting = q->udiag_rqueue;
+	else
+		s->unread = q->udiag_wqueue;
+}
+
 static int add_unix(const struct nlmsghdr *h, void *ctx)
 {
 	const struct unix_diag_msg *m = NLMSG_DATA(h);
@@ -101,8 +109,10 @@ static int add_unix(const struct nlmsghdr *h, void *ctx)
 	for (a = (struct rtattr *)(m + 1); RTA_OK(a, left); a = RTA_NEXT(a, left))
 		if (a->rta_type == UNIX_DIAG_PEER)
 			memcpy(&l->socks[l->nr].peer, RTA_DATA(a), sizeof(uint32_t));
-		else if (a->rta_type == UNIX_DIAG_RQLEN && m->udiag_state == TCP_LISTEN)
-			memcpy(&l->socks[l->nr].waiting, RTA_DATA(a), sizeof(uint32_t));	/* udiag_rqueue comes first */
+		else if (a->rta_type == UNIX_DIAG_ICONS && RTA_PAYLOAD(a) == sizeof(uint32_t))
+			memcpy(&l->socks[l->nr].caller, RTA_DATA(a), sizeof(uint32_t));
+		else if (a->rta_type == UNIX_DIAG_RQLEN)
+			add_queues(&l->socks[l->nr], RTA_DATA(a), m->udiag_state == TCP_LISTEN);
 	l->nr++;
 	return 0;
 }
@@ -110,7 +120,7 @@ static int add_unix(const struct nlmsghdr *h, void *ctx)
 int kup_sockdiag_unix(struct kup_unix_sock **socks, size_t *nr)
 {
 	const struct unix_diag_req req = { .sdiag_family = AF_UNIX, .udiag_states = ~0u,
-					 .udiag_show = UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN };
+					 .udiag_show = UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN };
 	struct list l = { 0 };
 	int ret = dump(&req, sizeof(req), add_unix, &l);
 

@@ -11,6 +11,8 @@ struct kup_unix_sock {
 	uint32_t ino;
 	uint32_t peer;		/* inode, 0: none */
 	uint32_t waiting;	/* of one that listens: connections that nobody has accepted yet */
+	uint32_t caller;	/* of one that listens, if exactly one waits: who connected, an inode. 0: it has closed it again */
+	uint32_t unread;	/* of one that does not: bytes on their way to its peer */
 };
 
 /**

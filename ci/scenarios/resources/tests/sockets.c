@@ -396,6 +396,24 @@ REFUSED(unix_backlog, "not accepted yet")
 	SAME(read(s, buf, sizeof(buf)), 5);
 }
 
+/* One that waits and has sent nothing can be connected anew. */
+TEST(unix_waiting)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int l = socket(AF_UNIX, SOCK_STREAM, 0), c = socket(AF_UNIX, SOCK_STREAM, 0), s;
+	char buf[10];
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", in_dir("sock"));
+	MUST(!bind(l, (struct sockaddr *)&a, sizeof(a)) && !listen(l, 5) && !connect(c, (struct sockaddr *)&a, sizeof(a)));
+	hold();
+	s = accept(l, NULL, NULL);
+	EXPECT(s >= 0);
+	SAME(write(c, "late", 4), 4);
+	SAME(read(s, buf, sizeof(buf)), 4);
+	SAME(write(s, "answer", 6), 6);
+	SAME(read(c, buf, sizeof(buf)), 6);
+}
+
 TEST(unix_abstract)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = "\0kup-resources" };
