@@ -287,7 +287,7 @@ static void look_anon(struct kup_carry *c, const struct kup_task *t, const struc
 }
 
 /* CRIU before 4.2 looks for a build-id with the descriptor itself, and leaves it a few bytes further on. */
-static bool is_moved(const struct kup_carry *c, const struct fd *fd, const char *via)
+static bool is_moved(const struct kup_carry *c, const struct fd *fd, int pidfd)
 {
 	char magic[4];
 	int file;
@@ -295,14 +295,27 @@ static bool is_moved(const struct kup_carry *c, const struct fd *fd, const char 
 
 	if (c->criu->version >= 40200 || !S_ISREG(fd->st.st_mode))
 		return false;
-	file = open(via, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	elf = file >= 0 && read(file, magic, sizeof(magic)) == sizeof(magic) && !memcmp(magic, "\177ELF", sizeof(magic));
+	/* Not opened: that would break a lease, and the signal for it end who holds it. */
+	file = syscall(SYS_pidfd_getfd, pidfd, fd->nr, 0);
+	elf = file >= 0 && pread(file, magic, sizeof(magic), 0) == sizeof(magic) && !memcmp(magic, "\177ELF", sizeof(magic));
 	if (file >= 0)
 		close(file);
 	return elf;
 }
 
-static void look_file(struct kup_carry *c, const struct kup_task *t, const struct fd *fd, const char *via)
+/* To read the file, as what is in memory only has to be, would break it. */
+static bool has_write_lease(const struct kup_task *t, const struct fd *fd)
+{
+	char *info = kup_slurpf("/proc/%d/fdinfo/%d", t->pid, fd->nr), *rest = info, *line;
+	bool found = false;
+
+	while (!found && rest && (line = strsep(&rest, "\n")))
+		found = kup_starts(line, "lock:") && strstr(line, " LEASE ") && strstr(line, " WRITE ");
+	free(info);
+	return found;
+}
+
+static void look_file(struct kup_carry *c, const struct kup_task *t, const struct fd *fd, const char *via, int pidfd)
 {
 	size_t len = strlen(fd->link);
 	bool deleted = len > 10 && !strcmp(fd->link + len - 10, " (deleted)");
@@ -320,7 +333,9 @@ static void look_file(struct kup_carry *c, const struct kup_task *t, const struc
 	} else if (deleted && S_ISREG(fd->st.st_mode) && (uint64_t)fd->st.st_blocks * 512 > GHOST_LIMIT) {
 		kup_refuse(c, t, fd->object, "let it close the file", "a deleted file of %lld bytes; CRIU carries up to %llu",
 			   (long long)fd->st.st_size, GHOST_LIMIT);
-	} else if (is_moved(c, fd, via)) {
+	} else if (!deleted && kup_file_is_volatile(via) && has_write_lease(t, fd)) {
+		kup_refuse(c, t, fd->object, "let it give the lease up, or have the file on a disk", "a write lease on a file that exists in memory only");
+	} else if (is_moved(c, fd, pidfd)) {
 		kup_refuse(c, t, fd->object, "install criu 4.2 or later, or let it close the file",
 			   "an ELF file: CRIU %s would restore it at another offset", c->criu->text);
 	} else {
@@ -370,7 +385,7 @@ static void look_fd(struct kup_carry *c, const struct kup_task *t, int dir, int 
 	else if (S_ISBLK(fd.st.st_mode))
 		kup_refuse(c, t, fd.object, "stop the part of the application that uses it", "a block device");
 	else if (S_ISREG(fd.st.st_mode) || S_ISDIR(fd.st.st_mode) || S_ISLNK(fd.st.st_mode))
-		look_file(c, t, &fd, name);
+		look_file(c, t, &fd, name, pidfd);
 	else
 		look_anon(c, t, &fd);
 }

@@ -119,6 +119,26 @@ TEST(hard_link)
 	SAME(pwrite(fd, "y", 1, 0), 1);
 }
 
+/* To look at it must not break it either: that would end this process. */
+REFUSED(write_lease, "a write lease")
+{
+	int fd = make_file(in_dir("leased"), 5000);
+
+	MUST(!fcntl(fd, F_SETLEASE, F_WRLCK));
+	hold();
+}
+
+TEST(read_lease)
+{
+	int fd;
+
+	close(make_file(in_dir("lent"), 5000));
+	fd = open(in_dir("lent"), O_RDONLY);
+	MUST(fd >= 0 && !fcntl(fd, F_SETLEASE, F_RDLCK));
+	hold();
+	SAME(fcntl(fd, F_GETLEASE), F_RDLCK);
+}
+
 REFUSED(renamed_under, "replaced or renamed")
 {
 	int fd = make_file(in_dir("old"), 5000);
