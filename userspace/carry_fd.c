@@ -76,10 +76,37 @@ static void look_pipe(struct kup_carry *c, const struct kup_task *t, const struc
 		kup_carried(c, "pipe");
 }
 
+/* What was deleted CRIU makes anew where it was, and deletes it: the directory has to be there. false: it is deleted as well, and CRIU would leave it. */
+static bool carry_parent(struct kup_carry *c, const struct kup_task *t, const char *object, const char *path)
+{
+	char dir[PATH_MAX], *slash;
+	bool there = true;
+	struct stat st;
+
+	for (snprintf(dir, sizeof(dir), "%s", path); (slash = strrchr(dir, '/')) && slash != dir; there = false) {
+		*slash = '\0';
+		if (stat(dir, &st))
+			continue;
+		kup_carry_file(c, t, object, dir, &st, dir);
+		break;
+	}
+	return there;
+}
+
+static bool is_deleted(const struct fd *fd)
+{
+	size_t len = strlen(fd->link);
+
+	return len > 10 && !strcmp(fd->link + len - 10, " (deleted)");
+}
+
 static void look_fifo(struct kup_carry *c, const struct kup_task *t, const struct fd *fd, const char *via)
 {
 	kup_carried(c, "named pipe");
-	kup_carry_file(c, t, fd->object, fd->link, &fd->st, via);
+	if (is_deleted(fd) && !fd->st.st_nlink)
+		carry_parent(c, t, fd->object, fd->link);
+	else
+		kup_carry_file(c, t, fd->object, fd->link, &fd->st, via);
 }
 
 /* A named unix socket needs its directory in the new system. */
@@ -223,7 +250,9 @@ static void look_char(struct kup_carry *c, const struct kup_task *t, const struc
 {
 	unsigned int maj = major(fd->st.st_rdev), min = minor(fd->st.st_rdev);
 
-	if (!kup_carry_named(c, t, fd->object, fd->link, &fd->st))
+	if (is_deleted(fd) && !fd->st.st_nlink)
+		carry_parent(c, t, fd->object, fd->link);
+	else if (!kup_carry_named(c, t, fd->object, fd->link, &fd->st))
 		return;
 	if (maj == 1 && (min == 3 || min == 5 || min == 7 || min == 8 || min == 9)) {	/* null zero full random urandom */
 		kup_carried(c, "memory device");
@@ -317,8 +346,7 @@ static bool has_write_lease(const struct kup_task *t, const struct fd *fd)
 
 static void look_file(struct kup_carry *c, const struct kup_task *t, const struct fd *fd, const char *via, int pidfd)
 {
-	size_t len = strlen(fd->link);
-	bool deleted = len > 10 && !strcmp(fd->link + len - 10, " (deleted)");
+	const bool deleted = is_deleted(fd);
 
 	if (kup_starts(fd->link, "/memfd:secret")) {
 		kup_refuse(c, t, fd->object, "run it without memfd_secret()", "secret memory can't be read, so it can't be carried");
@@ -340,7 +368,9 @@ static void look_file(struct kup_carry *c, const struct kup_task *t, const struc
 			   "an ELF file: CRIU %s would restore it at another offset", c->criu->text);
 	} else {
 		kup_carried(c, deleted ? "deleted file" : S_ISDIR(fd->st.st_mode) ? "directory" : "file");
-		if (!deleted && kup_carry_named(c, t, fd->object, fd->link, &fd->st))
+		if (deleted)
+			carry_parent(c, t, fd->object, fd->link);
+		else if (kup_carry_named(c, t, fd->object, fd->link, &fd->st))
 			kup_carry_file(c, t, fd->object, fd->link, &fd->st, via);
 	}
 }
@@ -401,10 +431,12 @@ static void look_cwd(struct kup_carry *c, const struct kup_task *t)
 	if (n <= 1 || stat(via, &st))
 		return;
 	path[n] = '\0';
-	if (!st.st_nlink)
-		kup_refuse(c, t, "working directory", "let it change to one that exists", "%.200s", path);
-	else if (kup_carry_named(c, t, "working directory", path, &st))
+	if (!st.st_nlink) {
+		if (!carry_parent(c, t, "working directory", path))
+			kup_refuse(c, t, "working directory", "let it change to one that exists", "%.200s, and what it was in as well", path);
+	} else if (kup_carry_named(c, t, "working directory", path, &st)) {
 		kup_carry_file(c, t, "working directory", path, &st, via);
+	}
 }
 
 void kup_carry_fds(struct kup_carry *c, const struct kup_task *t)

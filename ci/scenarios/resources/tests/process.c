@@ -318,6 +318,16 @@ TEST(cwd_umask)
 	EXPECT(!access(".", R_OK | X_OK));
 }
 
+TEST(cwd_deleted)
+{
+	char cwd[256] = "";
+
+	MUST(!mkdir(in_dir("gone"), 0710) && !chdir(in_dir("gone")) && !rmdir(in_dir("gone")));
+	hold();
+	EXPECT(readlink("/proc/self/cwd", cwd, sizeof(cwd) - 1) > 0 && strstr(cwd, ".gone (deleted)"));
+	EXPECT(access(in_dir("gone"), F_OK));
+}
+
 TEST(root)
 {
 	struct stat st;
