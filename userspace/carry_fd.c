@@ -207,7 +207,7 @@ static void look_socket(struct kup_carry *c, const struct kup_task *t, const str
 		kup_carried(c, "udp socket");
 	else if ((domain == AF_INET || domain == AF_INET6) && type == SOCK_RAW)
 		kup_carried(c, "raw socket");
-	else if (domain == AF_PACKET && (type == SOCK_RAW || type == SOCK_DGRAM))
+	else if (domain == AF_PACKET && (type == SOCK_RAW || type == SOCK_DGRAM || type == SOCK_PACKET))
 		kup_carried(c, "packet socket");
 	else if (domain == AF_NETLINK)
 		kup_carried(c, "netlink socket");
@@ -344,6 +344,22 @@ static bool has_write_lease(const struct kup_task *t, const struct fd *fd)
 	return found;
 }
 
+/* Of those that all of the machine is in: CRIU opens the new kernel's. */
+static bool is_namespace(const struct fd *fd)
+{
+	static const char *const names[] = { "net", "uts" };
+	char path[32];
+	struct stat st;
+	size_t i;
+
+	for (i = 0; i < KUP_ARRAY_SIZE(names); i++) {
+		snprintf(path, sizeof(path), "/proc/1/ns/%s", names[i]);
+		if (!stat(path, &st) && st.st_dev == fd->st.st_dev && st.st_ino == fd->st.st_ino)
+			return true;
+	}
+	return false;
+}
+
 static void look_file(struct kup_carry *c, const struct kup_task *t, const struct fd *fd, const char *via, int pidfd)
 {
 	const bool deleted = is_deleted(fd);
@@ -352,6 +368,8 @@ static void look_file(struct kup_carry *c, const struct kup_task *t, const struc
 		kup_refuse(c, t, fd->object, "run it without memfd_secret()", "secret memory can't be read, so it can't be carried");
 	} else if (kup_starts(fd->link, "/memfd:")) {
 		kup_carry_shared(c, t, fd->object, &fd->st, "memfd");
+	} else if (is_namespace(fd)) {
+		kup_carried(c, "namespace");
 	} else if (fd->fs == MQUEUE_MAGIC) {
 		kup_refuse(c, t, fd->object, "close the queue", "a POSIX message queue isn't carried by CRIU");
 	} else if (fd->fs == HUGETLBFS_MAGIC) {

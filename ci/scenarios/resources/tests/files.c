@@ -119,6 +119,16 @@ TEST(hard_link)
 	SAME(pwrite(fd, "y", 1, 0), 1);
 }
 
+TEST(ns_of_all)
+{
+	int fd = open("/proc/self/ns/net", O_RDONLY);
+	struct stat held, own;
+
+	MUST(fd >= 0);
+	hold();
+	EXPECT(!fstat(fd, &held) && !stat("/proc/self/ns/net", &own) && held.st_ino == own.st_ino);
+}
+
 /* To look at it must not break it either: that would end this process. */
 REFUSED(write_lease, "a write lease")
 {
