@@ -23,6 +23,7 @@
 #include "kup.h"
 #include "space.h"
 #include "symbols.h"
+#include "vma.h"
 
 static void free_attached(struct kup_space *space)
 {

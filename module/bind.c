@@ -39,6 +39,7 @@
 #include "kup.h"
 #include "space.h"
 #include "symbols.h"
+#include "vma.h"
 
 /* Frames of one zone, or copies, that have become pages of the process, and are not counted as such yet. */
 struct uncounted {

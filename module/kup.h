@@ -15,7 +15,6 @@
 #ifndef KUP_H
 #define KUP_H
 
-#include <linux/fs.h>
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
@@ -26,19 +25,6 @@
 #include <uapi/kup_ppp.h>
 
 struct kup_space;
-
-/*
- * Is what a process writes there anonymous memory? So it is in private mappings, without a file or of one: those of a file have its
- * pages where nothing was written to.
- */
-static inline bool kup_vma_is_private(const struct vm_area_struct *vma)
-{
-	const struct inode *inode = vma->vm_file ? file_inode(vma->vm_file) : NULL;
-
-	if (vma->vm_flags & (VM_SHARED | VM_HUGETLB | VM_PFNMAP | VM_IO | VM_MIXEDMAP))
-		return false;
-	return inode ? S_ISREG(inode->i_mode) && !IS_DAX(inode) : !vma->vm_ops;
-}
 
 /**
  * struct kup_space_ops - how faults in a tracked address space are answered

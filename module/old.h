@@ -13,6 +13,7 @@
 
 #include "compat/compat.h"
 #include "kup.h"
+#include "vma.h"
 
 /* window.c; all zero without a window. Under kup.lock. */
 extern struct kup_window {

@@ -24,6 +24,7 @@
 #include "kup.h"
 #include "space.h"
 #include "symbols.h"
+#include "vma.h"
 
 static DEFINE_SPINLOCK(share_lock);
 
