@@ -3,8 +3,8 @@
  * From a record of the handover to a process that waits for its memory, and the two ways on: COMMIT and ABORT.
  *
  * ATTACH, with mmap_lock of the stopped process held for writing and all faults under VMA locks waited for:
- * 1. each preserved address must lie in a private VMA, and these VMAs get an anon_vma now: fork looks at it to
- *    decide whether there is anything to copy. Those that share frames with a process that is attached already become relatives
+ * 1. each preserved address must lie in a private VMA, and these VMAs get an anon_vma now: fork looks at it to decide whether there
+ *    is anything to copy. Those that share frames with a process that is attached already become relatives
  *    of its VMAs (share.c);
  * 2. notifier, THP off, registration with the fault hook: from here on whoever touches a chunk binds it;
  * 3. pages that are there already (the kernel wrote rseq, the restorer its own things) are zapped: the preserved frame

@@ -479,6 +479,7 @@ static bool has_page_in(const struct kup_chunk *c, unsigned long start, unsigned
 	return true;
 }
 
+/* Only those: fork need not copy the tables of a program's text. */
 int kup_prepare_vmas(struct mm_struct *mm, const struct kup_chunk *c)
 {
 	VMA_ITERATOR(vmi, mm, c->addr);

@@ -3,8 +3,8 @@
  * While pages are hidden: faults, changes of mappings, and the way back. See preserve.c for how they were hidden.
  *
  *   - A fault (CRIU peeks, the kernel writes rseq's cpu id, somebody reads /proc/PID/cmdline) puts back the one page that it is
- *     about, in a mapping of a file all of them in that chunk, and goes on to the kernel's handler. The chunk's table is in place from then on (HIDDEN_TABLE and HIDDEN_HUGE become
- *     HIDDEN_PTES), so no table is ever made or freed here.
+ *     about, or where a file is mapped all of that mapping and chunk, and goes on to the kernel's handler. The chunk's table is in
+ *     place from then on (HIDDEN_TABLE and HIDDEN_HUGE become HIDDEN_PTES), so no table is ever made or freed here.
  *   - Who reads in /proc/PID/pagemap which pages there are (CRIU, to copy them) finds such pages hidden again.
  *   - SEAL takes such pages out once more. From then on (om->sealed) a page that is put back is also still named by its hidden
  *     entry, for the handover, and held by a reference, so that the kernel does not move what the handover names.
