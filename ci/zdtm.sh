@@ -100,9 +100,11 @@ through()
 		jq -c '.switches[0].arrive | to_entries[] | {name: .key, switch: (if .value == "passed" then "passed" else "FAILED: \(.value)" end)}' "$result" >>"$out/lines"
 		return
 	fi
+	[[ $why != *"instead of switching" ]] || why=$(sed -n 's/^ *[0-9.]* > kup-ppp: //p' "$(jq -r .run "$result")/console.log" | tail -1)
 	say "$why"
-	jq -r '(.why // "" | capture("criu (dump|restore) of pid (?<pid>[0-9]+)") | .pid) as $p | .start.roots | to_entries[] | select(.value == $p) | .key' \
-		"$result" | of_names "$rest" >"$culprits"
+	# The root of a tree, or a process: "criu dump of pid N (NAME)", "freeze: NAME (N) ...".
+	jq -r --arg why "$why" '.start | (.pids, .roots) | to_entries? | map(select(.value as $p | $why | test("\\b" + $p + "\\b")))[] | .key' "$result" 2>/dev/null |
+		of_names "$rest" >"$culprits"
 	[ "$(count "$rest")" -gt 1 ] || cp "$rest" "$culprits"
 	case $(count "$culprits") in
 	0)
