@@ -144,10 +144,14 @@ touch "$known"
 for b in "$out"/batch.[0-9][0-9][0-9]; do
 	[ -e "$b" ] || continue
 	alone "$b"
-	jq -r 'select(.criu == "passed") | .name' "$known" | of_names "$b" >"$b.switch"
+	jq -r 'select(.criu == "passed") | .name' "$known" | of_names "$b" >"$b.passed"
+	# Those that are known to be lost shall not take others with them.
+	awk -F '\t' '$2 == "lost" { print $1 }' "$expected" >"$out/lost"
+	of_names "$b.passed" <"$out/lost" >>"$out/singly"
+	sed "s/\$/\t/" "$out/lost" | grep -v -F -f - "$b.passed" >"$b.switch" || true
 	[ ! -s "$b.switch" ] || through "$b.switch"
 done
-# One of a tree has failed.
+# Those, and trees of which one has failed.
 if [ -s "$out/singly" ]; then
 	group=1
 	split -l 10 -d -a 3 "$out/singly" "$out/singly."
