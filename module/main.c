@@ -152,7 +152,7 @@ static int do_drain(union argument *arg)
 
 static int do_netlock(union argument *arg)
 {
-	if (arg->simple.arg > KUP_NETLOCK_NEW)
+	if (arg->simple.arg > KUP_NETLOCK_LOOPBACK)
 		return -EINVAL;
 	return kup_netlock(arg->simple.arg);
 }

@@ -5,8 +5,9 @@
  *   1. ADOPT the handover that the command line names, with the network closed. `--adopt` ends here: early in the boot,
  *      before anything opens the network and before there is a service manager, which is kept from starting anew what comes back
  *   2. plan and images come out of the module's store; with `verify`, the memory is compared with its sums
- *   3. one CRIU for each tree restores it; when all have (`post-restore`): each process is put into its cgroup and ATTACHed to its
- *      memory, and files of shared memory get their pages. When all threads stand at their last instruction before user space (`pre-resume`): the network opens
+ *   3. one CRIU for each tree is started; when all have started up (`pre-restore`), loopback closes as well. They restore; when all have
+ *      (`post-restore`): each process is put into its cgroup and ATTACHed to its memory, and files of shared memory get their pages.
+ *      When all threads stand at their last instruction before user space (`pre-resume`): the network opens
  *   4. COMMIT: the applications run for good
  *   5. the report; the images are removed
  *
@@ -357,6 +358,9 @@ static int at_barrier(void *ctx, const char *action, struct kup_err *err)
 	struct attaching a = { .r = r, .err = err };
 	int ret;
 
+	/* All have tried what this kernel can, and none has made a socket yet. */
+	if (!strcmp(action, "pre-restore"))
+		return kup_device_netlock(r->dev, KUP_NETLOCK_LOOPBACK, err);
 	if (!strcmp(action, "post-restore")) {
 		ret = step(r, "attach", err);
 		if (!ret)
@@ -367,7 +371,7 @@ static int at_barrier(void *ctx, const char *action, struct kup_err *err)
 	}
 	rearm_timers(r->plan);
 	set_sockopts(r->plan);
-	return r->health ? 0 : let_go(r, err);
+	return r->health ? kup_device_netlock(r->dev, KUP_NETLOCK_ALL, err) : let_go(r, err);
 }
 
 static int run_criu(struct restoring *r, const struct kup_criu *criu, struct kup_err *err)
@@ -403,8 +407,14 @@ static int run_criu(struct restoring *r, const struct kup_criu *criu, struct kup
 	}
 	kup_sysctl_lend(KUP_OVERCOMMIT, "1");
 	ret = step(r, "restore", err);
+	/* A restore that was killed may have left loopback closed, on which CRIU tries now what this kernel can. */
 	if (!ret)
+		ret = kup_device_netlock(r->dev, KUP_NETLOCK_ALL, err);
+	if (!ret) {
 		ret = kup_criu_run_all(&run, err);
+		if (ret && !r->resume_tsc)
+			kup_device_netlock(r->dev, KUP_NETLOCK_ALL, NULL);
+	}
 	if (!ret)
 		ret = kup_step_end(&r->steps, err);
 	kup_sysctl_return(KUP_OVERCOMMIT);

@@ -205,7 +205,7 @@ static int at_pre_dump(void *ctx, const char *action, struct kup_err *err)
 	if (!ret)
 		kup_connections_flushed();
 	if (!ret)
-		ret = kup_device_netlock(s->dev, KUP_NETLOCK_ALL, err);
+		ret = kup_device_netlock(s->dev, KUP_NETLOCK_LOOPBACK, err);
 	if (ret)
 		return ret;
 	uname(&uts);

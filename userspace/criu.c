@@ -30,9 +30,9 @@
 
 extern char **environ;
 
-static const char *const barriers[][3] = {
+static const char *const barriers[][4] = {
 	[KUP_CRIU_DUMP] = { "pre-dump", NULL },
-	[KUP_CRIU_RESTORE] = { "post-restore", "pre-resume", NULL },
+	[KUP_CRIU_RESTORE] = { "pre-restore", "post-restore", "pre-resume", NULL },
 };
 
 /* What goes over the hook's socket. */

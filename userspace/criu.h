@@ -82,8 +82,9 @@ struct kup_criu_run {
 	size_t nr;
 	int cancel;			/* readable: stop at the next barrier; or -1 */
 	/*
-	 * Called when all have come to a barrier: `pre-dump` (CRIU's own start is over, no task is touched yet); `post-restore` (all
-	 * VMAs are in place, all tasks stopped; not 0 ends the restore) and `pre-resume` (all done; the answer is not heeded).
+	 * Called when all have come to a barrier: `pre-dump` (CRIU's own start is over, no task is touched yet); `pre-restore` (the
+	 * same, nothing is made yet), `post-restore` (all VMAs are in place, all tasks stopped) and `pre-resume` (all done; the answer is
+	 * not heeded, while one that is not 0 before it ends the restore).
 	 */
 	int (*at)(void *ctx, const char *action, struct kup_err *err);
 	void *ctx;

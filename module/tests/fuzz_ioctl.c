@@ -276,7 +276,7 @@ static void fill(unsigned int c, void *arg)
 		*(uint32_t *)(arg + 4) = rnd(2) ? KUP_DRAIN_RUN : rnd(8);
 		break;
 	case NETLOCK:
-		((struct kup_simple *)arg)->arg = rnd(8) ? rnd(3) : some_number();
+		((struct kup_simple *)arg)->arg = rnd(8) ? rnd(4) : some_number();
 		break;
 	case FALLBACK:
 		((struct kup_fallback *)arg)->op = rnd(8) ? 1 + rnd(5) : some_number();

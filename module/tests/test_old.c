@@ -689,6 +689,22 @@ static int send_udp(const char *to, int from_port, int to_port)
 	return err;
 }
 
+/* Over loopback, within a fifth of a second. */
+static bool tcp_connects(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int l = socket(AF_INET, SOCK_STREAM, 0), c = socket(AF_INET, SOCK_STREAM, 0);
+	struct timeval wait = { .tv_usec = 200000 };
+	socklen_t len = sizeof(a);
+	bool good = !listen(l, 1) && !getsockname(l, (void *)&a, &len) && !setsockopt(c, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	good = good && !connect(c, (void *)&a, sizeof(a));
+	close(c);
+	close(l);
+	return good;
+}
+
 static void test_netlock(void)
 {
 	struct kup_prepare p;
@@ -699,7 +715,9 @@ static void test_netlock(void)
 	ok(!simple(KUP_IOC_NETLOCK, KUP_NETLOCK_ALL) && status().flags & KUP_STATUS_NETLOCK, "the network lock is on");
 	ok(send_udp("192.0.2.2", 0, 11211) == EPERM, "a datagram is dropped");
 	ok(!send_udp("192.0.2.2", 68, 67), "DHCP is not");
-	ok(!send_udp("127.0.0.1", 0, 11211), "nor is loopback");
+	ok(!send_udp("127.0.0.1", 0, 11211) && tcp_connects(), "nor is loopback");
+	ok(!simple(KUP_IOC_NETLOCK, KUP_NETLOCK_LOOPBACK) && status().flags & KUP_STATUS_NETLOCK && !tcp_connects() &&
+	   !send_udp("127.0.0.1", 0, 11211) && send_udp("192.0.2.2", 0, 11211) == EPERM, "or TCP there, and nothing else, with it");
 	ok(!simple(KUP_IOC_NETLOCK, KUP_NETLOCK_NEW) && !(status().flags & KUP_STATUS_NETLOCK) && !send_udp("192.0.2.2", 0, 11211),
 	   "for new connections only, datagrams leave");
 	ok(!simple(KUP_IOC_NETLOCK, KUP_NETLOCK_OFF) && !send_udp("192.0.2.2", 0, 11211), "and off");

@@ -273,7 +273,7 @@ enum kup_fallback_state {
  * struct kup_simple - ABORT, COMMIT, NETLOCK, DRAIN
  *
  * COMMIT: the applications run for good. Frames that nobody attached are zeroed and freed; the drainer starts.
- * NETLOCK: @arg is an enum kup_netlock_mode, for the caller's net namespace, except on loopback. ABORT and COMMIT end it, too.
+ * NETLOCK: @arg is an enum kup_netlock_mode, for the caller's net namespace. ABORT and COMMIT end it, too.
  * DRAIN: @flags KUP_DRAIN_HOLD stops the background drainer (a debug switch: faults still bind), KUP_DRAIN_RUN lets it go on,
  *	KUP_DRAIN_WAIT returns when all is bound (-EINTR on a signal). HOLD may be given in ADOPTED already.
  */
@@ -285,8 +285,9 @@ struct kup_simple {
 };
 enum kup_netlock_mode {
 	KUP_NETLOCK_OFF,
-	KUP_NETLOCK_ALL,	/* all TCP and UDP is dropped */
+	KUP_NETLOCK_ALL,	/* all TCP and UDP is dropped, but on loopback */
 	KUP_NETLOCK_NEW,	/* what opens a TCP connection from outside is */
+	KUP_NETLOCK_LOOPBACK,	/* as ALL, and TCP on loopback as well, but for what CRIU has marked */
 };
 #define KUP_DRAIN_HOLD	1u
 #define KUP_DRAIN_RUN	2u

@@ -225,6 +225,30 @@ TEST(tcp_loopback)
 	SAME(recv(s, buf, 5, MSG_WAITALL), 5);
 }
 
+/* More than the other end has room for: what was not sent yet must not be, until that is there again. */
+TEST(tcp_unsent)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(7102), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int l = listener(7102), c = socket(AF_INET, SOCK_STREAM, 0), s;
+	uint32_t words[1024], n = 0, bad = 0;
+
+	MUST(!connect(c, (struct sockaddr *)&a, sizeof(a)));
+	s = accept(l, NULL, NULL);
+	MUST(s >= 0 && !fcntl(c, F_SETFL, O_NONBLOCK));
+	do
+		for (int i = 0; i < 1024; i++)
+			words[i] = (n + i) * 2654435761u;
+	while (write(c, words, sizeof(words)) == sizeof(words) && (n += 1024));
+	MUST(n > 100000);
+	hold();
+	for (uint32_t got = 0; got < n; got += 1024) {
+		SAME(recv(s, words, sizeof(words), MSG_WAITALL), (ssize_t)sizeof(words));
+		for (int i = 0; i < 1024; i++)
+			bad += words[i] != (got + i) * 2654435761u;
+	}
+	SAME(bad, 0);
+}
+
 TEST(tcp6_loopback)
 {
 	struct sockaddr_in6 a = { .sin6_family = AF_INET6, .sin6_port = htons(7101), .sin6_addr = IN6ADDR_LOOPBACK_INIT };
