@@ -61,7 +61,8 @@ static bool over_loopback(const struct nf_hook_state *state)
 	return dev && dev->flags & IFF_LOOPBACK;
 }
 
-static unsigned int verdict(const struct sk_buff *skb, const struct nf_hook_state *state, int protocol, unsigned int offset, bool first_fragment)
+static unsigned int verdict(const struct sk_buff *skb, const struct nf_hook_state *state, int protocol, unsigned int offset,
+			    bool first_fragment)
 {
 	const enum kup_netlock_mode now = READ_ONCE(mode);
 	const struct udphdr *uh;
