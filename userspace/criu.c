@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -240,7 +241,9 @@ static void reap(struct kup_criu_job *j)
 	while (waitpid(j->child, &j->status, 0) < 0 && errno == EINTR)
 		;
 	close(j->pidfd);
-	j->pidfd = -1;
+	if (j->conn >= 0)
+		close(j->conn);
+	j->pidfd = j->conn = -1;
 	j->child = 0;
 }
 
@@ -284,47 +287,132 @@ static int cancelled(int fd, struct kup_err *err)
 	return -EINTR;
 }
 
-/* Everybody alive is at the barrier: do the step, or fail them all if something failed before. */
-static int pass_barrier(struct kup_criu_run *run, int nr, int failed, struct kup_err *err)
+/* As many at a time as there are CPUs: more only get in each other's way, at nftables' one lock above all. */
+static size_t limit(void)
+{
+	cpu_set_t cpus;
+
+	return sched_getaffinity(0, sizeof(cpus), &cpus) ? 1 : CPU_COUNT(&cpus);
+}
+
+struct count {
+	size_t alive;
+	size_t at_barrier;	/* of these, wait for the others */
+	size_t queued;		/* and these for their turn */
+};
+
+static struct count count(const struct kup_criu_run *run)
+{
+	struct count c = { 0 };
+	size_t i;
+
+	for (i = 0; i < run->nr; i++) {
+		const struct kup_criu_job *j = &run->jobs[i];
+
+		c.alive += j->child != 0;
+		if (j->conn >= 0 && j->barrier == run->passed)
+			c.at_barrier++;
+		else if (j->conn >= 0)
+			c.queued++;
+	}
+	return c;
+}
+
+/* Lets the next one go on: from the barrier behind which it waits for its turn, or from its start. Return: 1 if there was one. */
+static int next_turn(struct kup_criu_run *run, const char *self, struct kup_err *err)
+{
+	size_t i;
+	int ret;
+
+	for (i = 0; i < run->nr; i++) {
+		struct kup_criu_job *j = &run->jobs[i];
+
+		if (j->conn < 0 || j->barrier == run->passed)
+			continue;
+		j->barrier++;
+		answer(j, 0);
+		return 1;
+	}
+	if (run->started == run->nr)
+		return 0;
+	ret = start(run, &run->jobs[run->started], self, err);
+	if (ret)
+		return ret;
+	run->started++;
+	return 1;
+}
+
+/* Everybody is there. */
+static int pass_barrier(struct kup_criu_run *run, struct kup_err *err)
+{
+	const char *name = barriers[run->mode][run->passed];
+
+	if (!name)
+		return kup_err_set(err, -EPROTO, "criu asked once more than it has barriers");
+	run->passed++;
+	return run->at(run->ctx, name, err);
+}
+
+/* After a failure nobody goes on: who comes to a barrier, or waits behind one, gets a no. */
+static void refuse_all(struct kup_criu_run *run)
 {
 	size_t i;
 
-	if (!failed)
-		failed = run->at(run->ctx, barriers[run->mode][nr], err);
 	for (i = 0; i < run->nr; i++)
-		answer(&run->jobs[i], failed ? 1 : 0);
-	return failed;
+		answer(&run->jobs[i], 1);
 }
 
-static int loop(struct kup_criu_run *run, int server, struct kup_err *err)
+static void ended(struct kup_criu_run *run, struct kup_criu_job *j, int *failed, struct kup_err *err)
 {
-	const char *const *names = barriers[run->mode];
-	int barrier = 0, failed = 0, ret;
+	bool killed;
+	char why[160];
+
+	reap(j);
+	if (*failed || (!j->status && !barriers[run->mode][j->barrier]))
+		return;
+	killed = WIFSIGNALED(j->status);
+	if (killed)
+		snprintf(why, sizeof(why), "killed by signal %d", WTERMSIG(j->status));
+	else
+		explain(j, why, sizeof(why));
+	*failed = kup_err_set(err, killed && j->barrier ? -EOWNERDEAD : -EIO, "criu %s of pid %d (%s): %s",
+			      run->mode == KUP_CRIU_DUMP ? "dump" : "restore", j->root, j->comm, why);
+	kup_err_next(err, "the whole log is %s (--verbose makes it longer)", j->log);
+}
+
+static int loop(struct kup_criu_run *run, int server, const char *self, struct kup_err *err)
+{
+	const size_t most = limit();
 	struct pollfd pfd[2 + run->nr];
-	size_t i, alive, waiting;
+	int failed = 0, ret;
+	struct count c;
+	size_t i;
 
 	for (;;) {
+		c = count(run);
+		if (failed) {
+			if (!c.alive)
+				return failed;
+			refuse_all(run);
+		} else {
+			ret = c.alive - c.at_barrier - c.queued < most ? next_turn(run, self, err) : 0;
+			if (ret > 0)
+				continue;
+			if (!ret && !c.alive)
+				return 0;
+			if (!ret && c.at_barrier == run->nr)
+				ret = pass_barrier(run, err);
+			if (ret) {
+				failed = ret;
+				continue;
+			}
+			if (c.at_barrier == run->nr)
+				continue;
+		}
 		pfd[0] = (struct pollfd){ .fd = server, .events = POLLIN };
 		pfd[1] = (struct pollfd){ .fd = failed == -EINTR ? -1 : run->cancel, .events = POLLIN };
-		alive = waiting = 0;
-		for (i = 0; i < run->nr; i++) {
+		for (i = 0; i < run->nr; i++)
 			pfd[2 + i] = (struct pollfd){ .fd = run->jobs[i].child ? run->jobs[i].pidfd : -1, .events = POLLIN };
-			alive += run->jobs[i].child != 0;
-			waiting += run->jobs[i].conn >= 0;
-		}
-		if (!alive)
-			return failed;
-		/* Who failed before a barrier never comes to it: then the others are let go with a no. */
-		if (waiting && (failed || (waiting == alive && alive == run->nr))) {
-			if (!names[barrier])
-				return -EPROTO;
-			ret = pass_barrier(run, barrier, failed, err);
-			if (!failed) {
-				failed = ret;
-				barrier++;
-			}
-			continue;
-		}
 		if (poll(pfd, 2 + run->nr, -1) < 0) {
 			if (errno == EINTR)
 				continue;
@@ -334,25 +422,9 @@ static int loop(struct kup_criu_run *run, int server, struct kup_err *err)
 			failed = cancelled(run->cancel, err);
 		if (pfd[0].revents)
 			take_question(run, server);
-		for (i = 0; i < run->nr; i++) {
-			struct kup_criu_job *j = &run->jobs[i];
-
-			if (!pfd[2 + i].revents)
-				continue;
-			reap(j);
-			if (j->status && !failed) {
-				const bool killed = WIFSIGNALED(j->status);
-				char why[160];
-
-				if (killed)
-					snprintf(why, sizeof(why), "killed by signal %d", WTERMSIG(j->status));
-				else
-					explain(j, why, sizeof(why));
-				failed = kup_err_set(err, killed && barrier ? -EOWNERDEAD : -EIO, "criu %s of pid %d (%s): %s",
-						     run->mode == KUP_CRIU_DUMP ? "dump" : "restore", j->root, j->comm, why);
-				kup_err_next(err, "the whole log is %s (--verbose makes it longer)", j->log);
-			}
-		}
+		for (i = 0; i < run->nr; i++)
+			if (pfd[2 + i].revents)
+				ended(run, &run->jobs[i], &failed, err);
 	}
 }
 
@@ -360,7 +432,7 @@ int kup_criu_run_all(struct kup_criu_run *run, struct kup_err *err)
 {
 	char self[256];
 	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	int server, ret = 0, more;
+	int server, ret = 0;
 	size_t i;
 
 	if (len < 0)
@@ -376,22 +448,14 @@ int kup_criu_run_all(struct kup_criu_run *run, struct kup_err *err)
 		return server;
 	for (i = 0; i < run->nr; i++) {
 		run->jobs[i].conn = run->jobs[i].pidfd = -1;
-		run->jobs[i].child = 0;
+		run->jobs[i].child = run->jobs[i].barrier = 0;
 	}
-	for (i = 0; i < run->nr && !ret; i++)
-		ret = start(run, &run->jobs[i], self, err);
-	if (ret) {	/* those that run already get a no at their first barrier */
-		close(server);
-		unlink(HOOK_SOCKET);
-		for (i = 0; i < run->nr; i++)
-			if (run->jobs[i].child)
-				reap(&run->jobs[i]);
-		return ret;
-	}
-	more = loop(run, server, err);
+	run->passed = 0;
+	run->started = 0;
+	ret = loop(run, server, self, err);
 	close(server);
 	unlink(HOOK_SOCKET);
-	return more;
+	return ret;
 }
 
 bool kup_hook_called(void)

@@ -4,7 +4,8 @@
  *
  * CRIU calls this same program as its action script (main() sees CRTOOLS_SCRIPT_ACTION and calls kup_hook_main()), which only
  * asks the kup-ppp that started CRIU, over a socket, and exits with the answer. So everything is decided in one process. At a
- * barrier every CRIU waits until the last one has come; then the step is done once, for all, and all get the same answer.
+ * barrier every CRIU waits until the last one has come; then the step is done once, for all, and all get the same answer. Between
+ * two barriers as many work at a time as there are CPUs.
  */
 #ifndef KUP_CRIU_H
 #define KUP_CRIU_H
@@ -70,7 +71,8 @@ struct kup_criu_job {
 
 	/* for criu.c only */
 	pid_t child;
-	int pidfd, conn, barrier, status;
+	int pidfd, conn, status;
+	int barrier;			/* how many it was let through */
 	char log[300], out[300];
 };
 
@@ -88,6 +90,10 @@ struct kup_criu_run {
 	 */
 	int (*at)(void *ctx, const char *action, struct kup_err *err);
 	void *ctx;
+
+	/* for criu.c only */
+	int passed;			/* barriers that all have come to */
+	size_t started;
 };
 
 /**

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Several CRIUs in step, with a shell script in CRIU's place: it writes down when it begins and ends each part of its work, and asks at the
+ * barriers as CRIU does, by this program as its action script.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "criu.h"
+#include "ktap.h"
+#include "util.h"
+
+#define JOBS 5
+
+static char dir[64], log_file[96];
+static struct kup_err err;
+static const char *refuse_at;	/* the step that fails */
+
+static const char script[] =
+	"#!/bin/sh\n"
+	"mode=$1\n"
+	"while [ $# -gt 0 ]; do\n"
+	"	case $1 in --images-dir) dir=$2 ;; --action-script) hook=$2 ;; esac\n"
+	"	shift\n"
+	"done\n"
+	"work() {\n"
+	"	echo \"+$1\" >>$LOG; sleep 0.03; echo \"-$1\" >>$LOG\n"
+	"	[ ! -e $dir/fail-$1 ] || exit 1\n"
+	"	[ ! -e $dir/end-$1 ] || exit 0\n"
+	"}\n"
+	"barrier() { CRTOOLS_SCRIPT_ACTION=$1 $hook || exit 3; }\n"
+	"work start\n"
+	"if [ $mode = dump ]; then barrier pre-dump; work dump; exit 0; fi\n"
+	"barrier setup-namespaces; barrier pre-restore; work make; barrier post-restore; work put; barrier pre-resume; work let\n";
+
+static int at(void *ctx, const char *action, struct kup_err *e)
+{
+	FILE *f = fopen(log_file, "a");
+
+	(void)ctx;
+	fprintf(f, "at %s\n", action);
+	fclose(f);
+	return refuse_at && !strcmp(refuse_at, action) ? kup_err_set(e, -ENOSPC, "no") : 0;
+}
+
+static int run_on(int cpus, enum kup_criu_mode mode, const char *mark)
+{
+	struct kup_criu criu = { .version = 40000 };
+	struct kup_criu_job jobs[JOBS] = { 0 };
+	struct kup_criu_run run = { .mode = mode, .criu = &criu, .jobs = jobs, .nr = JOBS, .cancel = -1, .at = at };
+	cpu_set_t all, few;
+	char cmd[1024];
+	int i, n, ret;
+
+	snprintf(cmd, sizeof(cmd), "rm -rf %s/images-* %s; mkdir %s/images-0 %s/images-1 %s/images-2 %s/images-3 %s/images-4; %s%s%s%s", dir, log_file,
+		 dir, dir, dir, dir, dir, mark ? "touch " : "true", mark ? dir : "", mark ? "/" : "", mark ?: "");
+	CHECK(!system(cmd));
+	snprintf(criu.program, sizeof(criu.program), "%s/criu", dir);
+	for (i = 0; i < JOBS; i++) {
+		jobs[i].root = 100 + i;
+		jobs[i].freeze_dir = dir;
+		snprintf(jobs[i].images, sizeof(jobs[i].images), "%s/images-%d", dir, i);
+	}
+	sched_getaffinity(0, sizeof(all), &all);
+	CPU_ZERO(&few);
+	for (i = n = 0; i < CPU_SETSIZE && n < cpus; i++)
+		if (CPU_ISSET(i, &all)) {
+			CPU_SET(i, &few);
+			n++;
+		}
+	sched_setaffinity(0, sizeof(few), &few);
+	ret = kup_criu_run_all(&run, &err);
+	sched_setaffinity(0, sizeof(all), &all);
+	for (i = 0; i < JOBS; i++)
+		CHECK(!jobs[i].child && jobs[i].pidfd < 0 && jobs[i].conn < 0);
+	return ret;
+}
+
+/* How often a line is in the log, of which all lines have to be there before @before is (NULL: there need be none). */
+static int times(const char *what, const char *before)
+{
+	char *log = kup_slurp(log_file, NULL), *line, *save = NULL;
+	bool seen = false;
+	int n = 0;
+
+	for (line = log ? strtok_r(log, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save)) {
+		seen |= before && !strcmp(line, before);
+		n += !seen && !strcmp(line, what);
+	}
+	free(log);
+	return n;
+}
+
+/* How many were at work at once. */
+static int most_at_once(void)
+{
+	char *log = kup_slurp(log_file, NULL), *line, *save = NULL;
+	int n = 0, most = 0;
+
+	for (line = log ? strtok_r(log, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save)) {
+		n += *line == '+' ? 1 : *line == '-' ? -1 : 0;
+		most = n > most ? n : most;
+	}
+	CHECK(!n);
+	free(log);
+	return most;
+}
+
+static void setup(void)
+{
+	char path[96];
+	FILE *f;
+
+	/* What they have in /run/kup-ppp is of this program alone. */
+	CHECK(!unshare(CLONE_NEWNS) && !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) && !mount("none", "/run", "tmpfs", 0, NULL));
+	strcpy(dir, "/tmp/kup-criu.XXXXXX");
+	CHECK(mkdtemp(dir));
+	snprintf(log_file, sizeof(log_file), "%s/log", dir);
+	setenv("LOG", log_file, 1);
+	snprintf(path, sizeof(path), "%s/criu", dir);
+	f = fopen(path, "w");
+	CHECK(f && fputs(script, f) >= 0 && !fchmod(fileno(f), 0700) && !fclose(f));
+}
+
+static void test_dump(void)
+{
+	CHECK(!run_on(1, KUP_CRIU_DUMP, NULL));
+	CHECK(times("-start", "at pre-dump") == JOBS && times("at pre-dump", "+dump") == 1 && times("-dump", NULL) == JOBS);
+	CHECK(most_at_once() == 1);
+}
+
+static void test_restore(void)
+{
+	CHECK(!run_on(1, KUP_CRIU_RESTORE, NULL));
+	CHECK(times("-start", "at pre-restore") == JOBS && times("at pre-restore", "+make") == 1);
+	CHECK(times("-make", "at post-restore") == JOBS && times("at post-restore", "+put") == 1);
+	CHECK(times("-put", "at pre-resume") == JOBS && times("at pre-resume", "+let") == 1 && times("-let", NULL) == JOBS);
+	CHECK(most_at_once() == 1);
+}
+
+static void test_parallel(void)
+{
+	cpu_set_t all;
+	int cpus;
+
+	sched_getaffinity(0, sizeof(all), &all);
+	cpus = CPU_COUNT(&all) > 1 ? 2 : 1;
+	CHECK(!run_on(cpus, KUP_CRIU_RESTORE, NULL));
+	CHECK_FOR(most_at_once() == cpus, "%d CPUs", cpus);
+	CHECK(times("-put", "at pre-resume") == JOBS && times("-let", NULL) == JOBS);
+}
+
+static void test_fails_early(void)
+{
+	CHECK(run_on(1, KUP_CRIU_DUMP, "images-2/fail-start") == -EIO && strstr(err.what, "of pid 102"));
+	CHECK(!times("at pre-dump", NULL) && !times("+dump", NULL));
+	CHECK(run_on(2, KUP_CRIU_RESTORE, "images-0/fail-start") == -EIO && strstr(err.what, "of pid 100"));
+	CHECK(!times("at pre-restore", NULL) && !times("+make", NULL));
+}
+
+static void test_fails_late(void)
+{
+	/* those whose turn has not come do not begin */
+	CHECK(run_on(1, KUP_CRIU_DUMP, "images-0/fail-dump") == -EIO && strstr(err.what, "of pid 100"));
+	CHECK(times("at pre-dump", NULL) == 1 && times("+dump", NULL) == 1);
+	CHECK(run_on(1, KUP_CRIU_RESTORE, "images-3/fail-put") == -EIO && strstr(err.what, "of pid 103"));
+	CHECK(times("+put", NULL) == 4 && !times("at pre-resume", NULL) && !times("+let", NULL));
+}
+
+static void test_step_fails(void)
+{
+	refuse_at = "post-restore";
+	CHECK(run_on(2, KUP_CRIU_RESTORE, NULL) == -ENOSPC);
+	CHECK(times("-make", NULL) == JOBS && !times("+put", NULL));
+	refuse_at = NULL;
+}
+
+static void test_ends_early(void)
+{
+	CHECK(run_on(1, KUP_CRIU_DUMP, "images-1/end-start") == -EIO && strstr(err.what, "of pid 101"));
+	CHECK(!times("at pre-dump", NULL) && !times("+dump", NULL));
+}
+
+static void teardown(void)
+{
+	kup_remove_tree(dir);
+	CHECK(access(dir, F_OK));
+}
+
+static const struct ktap_test tests[] = {
+	{ "setup", setup },
+	{ "dump: all start, then the step, then all dump, one at a time", test_dump },
+	{ "restore: three barriers, one at a time", test_restore },
+	{ "with two CPUs two at a time", test_parallel },
+	{ "one that fails at its start ends all", test_fails_early },
+	{ "one that fails later ends all whose turn has not come", test_fails_late },
+	{ "a step that fails ends all", test_step_fails },
+	{ "one that ends without a word ends all", test_ends_early },
+	{ "teardown", teardown },
+};
+
+int main(void)
+{
+	return kup_hook_called() ? kup_hook_main() : ktap_run(tests, KUP_ARRAY_SIZE(tests));
+}
