@@ -410,9 +410,18 @@ static __always_inline bool redirect(struct hook *h, unsigned long arg0, unsigne
 	return ours;
 }
 
+/*
+ * The quick way for everybody else's faults, nearly all there are: a bucket without any space. It is memory of ours, so nobody need be kept
+ * from freeing it, and a space is there before anything of its mm is hidden or attached.
+ */
+static __always_inline bool is_foreign_fault(unsigned long vma)
+{
+	return hlist_empty(bucket(((struct vm_area_struct *)vma)->vm_mm));
+}
+
 static int at_kprobe(struct kprobe *kp, struct pt_regs *regs)
 {
-	if (!redirect(FAULT, regs->di, regs->si))
+	if (is_foreign_fault(regs->di) || !redirect(FAULT, regs->di, regs->si))
 		return 0;
 	instruction_pointer_set(regs, (unsigned long)FAULT->stub);
 	return 1;
@@ -428,6 +437,8 @@ static void notrace at_ftrace(unsigned long ip, unsigned long parent, struct ftr
 {
 	struct hook *h = FAULT;
 
+	if (h->site == ip && is_foreign_fault(kup_compat_ftrace_arg(fregs, 0)))
+		return;
 	/* Only sites of hooks are in the filter. */
 	while (h->site != ip)
 		h++;
