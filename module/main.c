@@ -315,6 +315,10 @@ static int __init kup_init(void)
 	char why[KUP_WHY_LEN] = "";
 	int err;
 
+	if (boot_cpu_has(X86_FEATURE_XENPV)) {	/* its page tables name other frames than memory has, and there is no kexec */
+		pr_err("not loaded: a paravirtual guest of Xen has no kexec\n");
+		return -EOPNOTSUPP;
+	}
 	err = kup_symbols_init(why, sizeof(why));
 	if (err) {
 		pr_err("not loaded: %s\n", why);
