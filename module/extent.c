@@ -17,8 +17,11 @@ __u64 kup_frames_runs(const __u64 *map, __u64 words)
 
 	for (i = 0; i < words; i++) {
 		/* a run starts at each bit whose lower neighbour is clear */
-		runs += popcount(map[i] & ~(map[i] << 1 | carry));
+		__u64 starts = map[i] & ~(map[i] << 1 | carry);
+
 		carry = map[i] >> 63;
+		if (starts)	/* few have any */
+			runs += popcount(starts);
 	}
 	return runs;
 }
@@ -28,7 +31,8 @@ __u64 kup_frames_count(const __u64 *map, __u64 words)
 	__u64 i, n = 0;
 
 	for (i = 0; i < words; i++)
-		n += popcount(map[i]);
+		if (map[i])
+			n += map[i] == ~0ULL ? WORD_BITS : popcount(map[i]);
 	return n;
 }
 

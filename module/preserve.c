@@ -115,8 +115,8 @@ static int hide_huge(struct kup_old_mm *om, struct vm_area_struct *vma, pmd_t *p
  */
 static unsigned int plain_run(const pte_t *pte, unsigned int i, unsigned int nr)
 {
-	unsigned long val = pte_val(pte[i]), pfn = (val & PTE_PFN_MASK) >> PAGE_SHIFT;
-	unsigned int first = i;
+	unsigned long val = native_pte_val(pte[i]), pfn = (val & PTE_PFN_MASK) >> PAGE_SHIFT;
+	const pte_t *first = pte + i, *end;
 	struct page *page;
 
 	if ((val & (_PAGE_PRESENT | _PAGE_SPECIAL)) != _PAGE_PRESENT || !pfn_valid(pfn))
@@ -124,14 +124,10 @@ static unsigned int plain_run(const pte_t *pte, unsigned int i, unsigned int nr)
 	page = pfn_to_page(pfn);
 	if (is_zone_device_page(page))
 		return 0;
-	do {
-		if (!kup_page_is_plain(page))
-			break;
-		i++;
-		page++;
+	end = first + min_t(unsigned int, nr - i, KUP_CHUNK_PAGES - pfn % KUP_CHUNK_PAGES);
+	for (pte = first; pte < end && native_pte_val(*pte) == val && kup_page_is_plain(page); pte++, page++)
 		val += PAGE_SIZE;
-	} while (i < nr && val & (PMD_SIZE - PAGE_SIZE) && pte_val(pte[i]) == val);
-	return i - first;
+	return pte - first;
 }
 
 /* Under the locks of the middle entry and of the table. */

@@ -145,8 +145,8 @@ static unsigned int hidden_frames(struct seal *s, const struct kup_hidden *h)
 }
 
 /*
- * The same, in a fraction of the time, for a table of few runs, as memory that was touched in order has it: the runs go to the
- * payload. Returns how many; 0 if the chunk is none of these.
+ * The same, in a fraction of the time, for a huge page, and a table of few runs, as memory that was touched in order has it: the runs go
+ * to the payload. Returns how many; 0 if the chunk is none of these.
  */
 static unsigned int hidden_runs(struct seal *s, const struct kup_hidden *h, unsigned int *pages)
 {
@@ -156,13 +156,18 @@ static unsigned int hidden_runs(struct seal *s, const struct kup_hidden *h, unsi
 	const pte_t *pte;
 
 	*pages = 0;
+	if (h->kind == HIDDEN_HUGE && kup_pmd_kind(h->pmd) != KUP_PAGE_ZERO) {
+		*run = (struct kup_run) { .nr = KUP_CHUNK_PAGES, .pfn = pmd_pfn(h->pmd) };
+		*pages = KUP_CHUNK_PAGES;
+		return 1;
+	}
 	if (h->kind != HIDDEN_TABLE)
 		return 0;
 	pte = kup_hidden_ptes(h);
 	while (i < KUP_CHUNK_PAGES) {
-		unsigned long val = pte_val(pte[i]) & care, pfn = val >> PAGE_SHIFT;
+		unsigned long val = native_pte_val(pte[i]), pfn = (val & PTE_PFN_MASK) >> PAGE_SHIFT;
 
-		if (pte_none(pte[i])) {
+		if (!val) {
 			i++;
 			continue;
 		}
@@ -170,7 +175,7 @@ static unsigned int hidden_runs(struct seal *s, const struct kup_hidden *h, unsi
 		do {
 			i++;
 			val += PAGE_SIZE;
-		} while (i < KUP_CHUNK_PAGES && (pte_val(pte[i]) & care) == val);
+		} while (i < KUP_CHUNK_PAGES && (native_pte_val(pte[i]) == val || !((native_pte_val(pte[i]) ^ val) & care)));
 		if (i == first + 1 && is_zero_pfn(pfn))
 			continue;
 		if (!(val & _PAGE_PRESENT) || n == KUP_RUNS_ALWAYS || zero - pfn < i - first)
