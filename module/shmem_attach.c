@@ -56,17 +56,21 @@ static struct page *read_page(struct address_space *mapping, pgoff_t index)
 static int bring_in(struct there *there, struct address_space *mapping, const struct kup_chunk *c, pgoff_t end, bool all)
 {
 	pgoff_t first = c->addr >> PAGE_SHIFT;
+	unsigned long present = first;
 	struct kup_walk walk;
 	struct kup_run run;
 	unsigned int i;
 
 	there->holes = 0;
+	/* as nearly always; or up to the first that there is */
+	if (!xa_find(&mapping->i_pages, &present, first + KUP_CHUNK_PAGES - 1, XA_PRESENT))
+		present = ULONG_MAX;
 	kup_walk_begin(&walk, c, kup_new.stream.base);
 	while (kup_walk_next(&walk, &run))
 		for (i = run.first; i < run.first + run.nr && first + i < end; i++) {
 			struct page *page = NULL;
 
-			if (all || xa_load(&mapping->i_pages, first + i))
+			if (all || (first + i >= present && xa_load(&mapping->i_pages, first + i)))
 				page = read_page(mapping, first + i);
 			else
 				there->holes++;
@@ -92,13 +96,12 @@ static bool can_replace(struct address_space *mapping, struct folio *folio, pgof
 	return !folio_mapped(folio);
 }
 
-/* Ordinary memory from now on, charged and locked, part of nothing yet. */
+/* Ordinary memory from now on, charged and locked, part of nothing yet. The caller counts it. */
 static struct folio *make_folio(struct page *frame)
 {
 	struct folio *folio = (struct folio *)frame;	/* part of no other */
 
 	__ClearPageReserved(frame);
-	adjust_managed_page_count(frame, 1);
 	__SetPageLocked(frame);
 	__folio_set_swapbacked(folio);
 	kup_charge(folio);
@@ -114,32 +117,34 @@ static void let_go(struct folio *folio)
 	folio_put(folio);
 }
 
-/* Return: false if somebody was faster. */
-static bool insert(struct address_space *mapping, pgoff_t index, struct folio *folio)
+/* @nr frames, one behind the other, into holes. Return: how many, up to the first place where somebody was faster. */
+static unsigned int insert(struct address_space *mapping, pgoff_t index, struct page *frame, unsigned int nr)
 {
 	XA_STATE(xas, &mapping->i_pages, index);
-	bool there;
+	unsigned int done = 0;
+	bool again;
 
-	folio->mapping = mapping;
-	folio->index = index;
-	folio_get(folio);
 	do {
+		xas_set(&xas, index + done);
 		xas_lock_irq(&xas);
-		there = xas_load(&xas);
-		if (!there)
+		for (; done < nr && !xas_load(&xas); done++) {
+			struct folio *folio = (struct folio *)(frame + done);
+
+			folio->mapping = mapping;
+			folio->index = index + done;
+			folio_get(folio);
 			xas_store(&xas, folio);
-		if (!there && !xas_error(&xas)) {
-			lruvec_stat_mod_folio(folio, NR_FILE_PAGES, 1);
-			lruvec_stat_mod_folio(folio, NR_SHMEM, 1);
+			if (xas_error(&xas)) {
+				folio->mapping = NULL;
+				folio_put(folio);
+				break;
+			}
+			xas_next(&xas);
 		}
+		again = xas_error(&xas);
 		xas_unlock_irq(&xas);
-	} while (xas_nomem(&xas, GFP_KERNEL | __GFP_NOFAIL));
-	if (!there)
-		return true;
-	folio->mapping = NULL;
-	folio_put(folio);
-	kup_compat_shmem_uncharge(mapping->host);
-	return false;
+	} while (xas_nomem(&xas, GFP_KERNEL | __GFP_NOFAIL) || again);
+	return done;
 }
 
 /* Into the place of @page. Return: false if that has only got the content. */
@@ -164,34 +169,71 @@ static bool replace(struct address_space *mapping, pgoff_t index, struct page *p
 	return can;
 }
 
-/* Return: true if the page has only got the content. */
-static bool give(struct address_space *mapping, pgoff_t index, struct page *there, struct page *frame)
+/*
+ * Where somebody was faster: his page was there just now. What a memory cgroup does not grant is asked for again: nobody gives up memory for
+ * that. Return: true if the page has only got the content.
+ */
+static bool give_late(struct address_space *mapping, pgoff_t index, struct folio *folio)
 {
-	struct folio *folio = make_folio(frame);
-	struct page *page = there;
+	struct page *page;
 	bool copied;
 
-	if (!there && insert(mapping, index, folio)) {
-		let_go(folio);
-		return false;
-	}
-	/* It was there just now. What a memory cgroup does not grant is asked for again: nobody gives up memory for that. */
-	while (!page || IS_ERR(page)) {
-		page = read_page(mapping, index);
-		if (PTR_ERR_OR_ZERO(page) == -EINVAL)	/* cut off meanwhile: nobody will see it */
-			break;
+	kup_compat_shmem_uncharge(mapping->host);
+	while (IS_ERR(page = read_page(mapping, index))) {
+		if (PTR_ERR(page) == -EINVAL) {		/* cut off meanwhile: nobody will see it */
+			clear_highpage(&folio->page);
+			folio_unlock(folio);
+			folio_put(folio);
+			return false;
+		}
 		cond_resched();
 	}
-	if (IS_ERR(page)) {
-		clear_highpage(frame);
-		folio_unlock(folio);
-		folio_put(folio);
-		return false;
-	}
 	copied = !replace(mapping, index, page, folio);
-	if (page != there)
-		put_page(page);
+	put_page(page);
 	return copied;
+}
+
+/* @nr frames of one zone, one behind the other, where there was nothing. Return: how many pages have only got the content. */
+static unsigned int give_holes(struct address_space *mapping, pgoff_t index, struct page *frame, unsigned int nr)
+{
+	unsigned int i, done = 0, n, copied = 0;
+
+	for (i = 0; i < nr; i++)
+		make_folio(frame + i);
+	adjust_managed_page_count(frame, nr);
+	while (done < nr) {
+		n = insert(mapping, index + done, frame + done, nr - done);
+		if (n) {	/* all of them are charged to one memory cgroup, and of one node */
+			lruvec_stat_mod_folio((struct folio *)(frame + done), NR_FILE_PAGES, n);
+			lruvec_stat_mod_folio((struct folio *)(frame + done), NR_SHMEM, n);
+		}
+		for (; n; n--)
+			let_go((struct folio *)(frame + done++));
+		if (done < nr) {
+			copied += give_late(mapping, index + done, (struct folio *)(frame + done));
+			done++;
+		}
+	}
+	return copied;
+}
+
+/* One frame, into the place of a page. Return: as replace(), but the other way round. */
+static bool give(struct address_space *mapping, pgoff_t index, struct page *page, struct page *frame)
+{
+	struct folio *folio = make_folio(frame);
+
+	adjust_managed_page_count(frame, 1);
+	return !replace(mapping, index, page, folio);
+}
+
+/* How many of @nr from @i on are holes for frames of one zone. */
+static unsigned int alike(const struct there *there, unsigned int i, unsigned int nr, struct page *frame)
+{
+	unsigned int n = 0;
+
+	while (n < nr && !there->page[i + n])
+		n++;
+	return n && page_zone_id(frame) != page_zone_id(frame + n - 1) ? 1 : n;
 }
 
 static void copy_to(struct page *page, struct page *frame)
@@ -212,7 +254,7 @@ static int attach_chunk(struct kup_shmem *s, struct kup_record *rec, u32 nr, str
 	bool keep = kup_fallback_armed();
 	struct kup_walk walk;
 	struct kup_run run;
-	unsigned int i;
+	unsigned int i, n;
 	int err;
 
 	if (kup_chunk_done(rec, nr))
@@ -223,22 +265,26 @@ static int attach_chunk(struct kup_shmem *s, struct kup_record *rec, u32 nr, str
 	kup_chunk_begin(rec, nr);	/* nobody else does: kup.lock */
 	kup_walk_begin(&walk, c, kup_new.stream.base);
 	while (kup_walk_next(&walk, &run))
-		for (i = run.first; i < run.first + run.nr; i++) {
+		for (i = run.first; i < run.first + run.nr; i += n) {
 			struct page *frame = pfn_to_page(run.pfn + i - run.first);
 
 			index = (c->addr >> PAGE_SHIFT) + i;
+			n = 1;
 			if (index >= end) {
 				if (!keep)
 					kup_drop_frame(frame);
 				continue;
 			}
-			atomic64_inc(&kup_new.bound);
-			if (!keep) {
+			if (keep) {
+				copy_to(there->page[i], frame);
+				s->copied++;
+			} else if (there->page[i]) {
 				s->copied += give(mapping, index, there->page[i], frame);
-				continue;
+			} else {
+				n = alike(there, i, min_t(pgoff_t, run.first + run.nr - i, end - index), frame);
+				s->copied += give_holes(mapping, index, frame, n);
 			}
-			copy_to(there->page[i], frame);
-			s->copied++;
+			atomic64_add(n, &kup_new.bound);
 		}
 	if (keep)
 		set_bit(nr, rec->copied);
