@@ -99,6 +99,15 @@ static struct json_object *differences(int sock, const struct usual *u)
 	return list;
 }
 
+/* Connected, and not by IPv6. */
+static bool goes_by_ipv4(int sock)
+{
+	struct sockaddr_in6 peer = { 0 };
+	socklen_t len = sizeof(peer);
+
+	return !getpeername(sock, (struct sockaddr *)&peer, &len) && (peer.sin6_family == AF_INET || IN6_IS_ADDR_V4MAPPED(&peer.sin6_addr));
+}
+
 static void read_socket(struct json_object *to, pid_t pid, int fd, int sock, struct usual *known, size_t room, size_t *nr)
 {
 	int domain = 0, type = 0, proto = 0;
@@ -115,7 +124,7 @@ static void read_socket(struct json_object *to, pid_t pid, int fd, int sock, str
 	if (!u)
 		return;
 	opts = differences(sock, u);
-	if (!json_object_array_length(opts)) {
+	if (!json_object_array_length(opts) && !(proto == IPPROTO_TCP && goes_by_ipv4(sock))) {
 		json_object_put(opts);
 		return;
 	}
@@ -201,6 +210,19 @@ static void apply_one(int sock, struct json_object *opt)
 		   v.byte, v.len);
 }
 
+/*
+ * CRIU tells what the peer takes in a segment when the connection is there; but that is when the kernel reckons what to send, and as long as it
+ * knows of no other it is 536 bytes. It reckons again when IP options are set, to what they are.
+ */
+static void fit_segments(int sock)
+{
+	unsigned char ip[40];
+	socklen_t len = sizeof(ip);
+
+	if (goes_by_ipv4(sock) && !getsockopt(sock, SOL_IP, IP_OPTIONS, ip, &len))
+		setsockopt(sock, SOL_IP, IP_OPTIONS, ip, len);
+}
+
 void kup_sockopts_apply(struct json_object *sockets)
 {
 	size_t i, j;
@@ -212,8 +234,10 @@ void kup_sockopts_apply(struct json_object *sockets)
 		sock = pidfd < 0 ? -1 : syscall(SYS_pidfd_getfd, pidfd, (int)kup_json_int(s, "fd"), 0);
 		for (j = 0; sock >= 0 && j < json_object_array_length(opts); j++)
 			apply_one(sock, json_object_array_get_idx(opts, j));
-		if (sock >= 0)
+		if (sock >= 0) {
+			fit_segments(sock);
 			close(sock);
+		}
 		if (pidfd >= 0)
 			close(pidfd);
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Options of IP sockets that CRIU does not carry (all versions: TCP_USER_TIMEOUT, TCP_DEFER_ACCEPT, ...; some: TCP_NODELAY of one that is not
- * connected, IP_TOS). They are read from outside when all is frozen, and set before anything runs again.
+ * connected, IP_TOS). They are read from outside when all is frozen, and set before anything runs again. Connections of TCP get their segment
+ * size back as well.
  */
 #ifndef KUP_SOCKOPTS_H
 #define KUP_SOCKOPTS_H
@@ -14,7 +15,7 @@ struct json_object;
  * kup_sockopts_read - what the sockets of a tree have set
  *
  * Return: array of { pid, fd, opts: [[level, name, "hex"], ...] } for json_object_put(), a socket once, however many hold it; only what
- * differs from a new socket's is in it.
+ * differs from a new socket's is in it, and connections of TCP over IPv4.
  */
 struct json_object *kup_sockopts_read(const struct kup_tree *tree);
 
