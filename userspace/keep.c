@@ -90,6 +90,28 @@ static bool is_mounted(const char *dir, char **options)
 	return false;
 }
 
+/*
+ * How large it may become stands in the options only if somebody has said so. Else it is half of memory, of which the new kernel has less as long
+ * as what was kept is not back.
+ */
+static void add_limits(const char *dir, char **options)
+{
+	const bool has_size = strstr(*options, ",size="), has_inodes = strstr(*options, ",nr_inodes=");
+	char size[40] = "", inodes[40] = "", *all;
+	struct statfs fs;
+
+	if (statfs(dir, &fs))
+		return;
+	if (!has_size)
+		snprintf(size, sizeof(size), ",size=%lluk", (unsigned long long)fs.f_blocks * fs.f_bsize >> 10);
+	if (!has_inodes)
+		snprintf(inodes, sizeof(inodes), ",nr_inodes=%llu", (unsigned long long)fs.f_files);
+	if (asprintf(&all, "%s%s%s", *options, size, inodes) < 0)
+		return;
+	free(*options);
+	*options = all;
+}
+
 /* What one look collects. */
 struct look {
 	const char *dir;
@@ -348,7 +370,8 @@ int kup_keep_note(const struct kup_conf *conf, struct json_object *files, struct
 
 		n.names = 0;
 		ret = walk(dir, note, &n, err);
-		is_mounted(dir, &options);
+		if (is_mounted(dir, &options))
+			add_limits(dir, &options);
 		json_object_object_add(o, "dir", json_object_new_string(dir));
 		json_object_object_add(o, "mount", json_object_new_string(options));
 		json_object_object_add(o, "names", json_object_new_uint64(n.names));

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Directories that are kept, `keep = DIR`: of tmpfs or ramfs, with every name in them, whoever uses them, or nobody. In the new kernel DIR is
- * mounted as it was, if it was a mount point and is none there.
+ * mounted as it was, and as large, if it was a mount point and is none there.
  *
  * What is in them comes into the list of files (files.h) when all processes are frozen. Sockets are left out: they are nothing without the
  * process that made them, with which they come. So is what is mounted below DIR.
  *
- * In the plan: keep: [{ dir, mount: options it was mounted with, "" if it is no mount point, names }]
+ * In the plan: keep: [{ dir, mount: options to mount it with, "" if it is no mount point, names }]
  */
 #ifndef KUP_KEEP_H
 #define KUP_KEEP_H
