@@ -7,6 +7,9 @@
  *   writer    is asked for an insert just before each switch, whose answer comes after it
  *   open      has a transaction open across each switch, in which a row was changed
  *
+ * The table and its index take up nearly all of the shared buffers, and all of their blocks are there before they are read behind the switch:
+ * what is read comes out of memory that was kept, not from a file.
+ *
  * Speaks the bed's phases (see ci/scenarios/README).
  */
 #define _GNU_SOURCE
@@ -19,6 +22,9 @@
 
 #define PORT	5432
 #define WORDS	100		/* of a row */
+#define BATCH	1024		/* rows an INSERT */
+#define FILL	95		/* so many of a hundred buffers */
+#define BLOCK	8192
 
 struct conn {
 	const char *name;
@@ -27,7 +33,8 @@ struct conn {
 
 static struct sockaddr_in guest = { .sin_family = AF_INET };
 static struct conn reader = { .name = "reader" }, writer = { .name = "writer" }, open_one = { .name = "open" };
-static int rows, inserted, changed;
+static int megabytes, rows, inserted, changed;
+static int blocks, buffers, dirty;	/* of the table and its index: all, in shared buffers, and not in a file yet */
 static char backend[64];	/* the reader's process */
 static double asked_ms;
 
@@ -153,13 +160,50 @@ static bool dial(struct conn *c)
 	return send_all(c, data, sizeof(data)) && answer(c, NULL);
 }
 
+static bool number(const char *query, int *nr)
+{
+	if (!ask(&reader, "%s", query) || !answer(&reader, keep_only))
+		return false;
+	*nr = atoi(only[0]);
+	return true;
+}
+
+#define BLOCKS	"SELECT (pg_relation_size('kept') + pg_relation_size('kept_pkey')) / current_setting('block_size')::int"
+
+static bool fill(void)
+{
+	const int enough = megabytes * (1048576 / BLOCK) / 100 * FILL;
+
+	for (rows = 0, blocks = 0; blocks < enough; rows += BATCH) {
+		if (!ask(&reader, "INSERT INTO kept SELECT i, repeat(i || '-', %d) FROM generate_series(%d, %d) i", WORDS, rows + 1, rows + BATCH) ||
+		    !answer(&reader, NULL) || !number(BLOCKS, &blocks))
+			return false;
+		printf("{\"progress\": %.2f}\n", (double)blocks / enough);
+		fflush(stdout);
+	}
+	return true;
+}
+
+static bool buffers_have_all(void)
+{
+	static const char *const of_kept = "FROM pg_buffercache WHERE relfilenode IN (pg_relation_filenode('kept'), pg_relation_filenode('kept_pkey')) "
+					   "AND relforknumber = 0";
+	char query[300];
+
+	snprintf(query, sizeof(query), "SELECT count(*), count(*) FILTER (WHERE isdirty) %s", of_kept);
+	if (!number(BLOCKS, &blocks) || !number(query, &buffers))
+		return false;
+	dirty = atoi(only[1]);
+	return buffers == blocks || fail("%d of %d blocks are in shared buffers", buffers, blocks);
+}
+
 static bool load(void)
 {
 	if (!dial(&reader) || !dial(&writer) || !dial(&open_one))
 		return false;
 	if (!done(&reader, "CREATE TABLE kept (id int PRIMARY KEY, v text)") || !done(&reader, "CREATE TABLE log (n int)"))
 		return false;
-	if (!ask(&reader, "INSERT INTO kept SELECT i, repeat(i || '-', %d) FROM generate_series(1, %d) i", WORDS, rows) || !answer(&reader, NULL))
+	if (!done(&reader, "CREATE EXTENSION pg_buffercache") || !fill() || !buffers_have_all())
 		return false;
 	if (!done(&reader, "PREPARE row AS SELECT v FROM kept WHERE id = $1") || !done(&reader, "SET application_name = 'it was kept'"))
 		return false;
@@ -203,7 +247,8 @@ static bool verify(void)
 	char text[64];
 
 	next_row = 0;
-	if (!done(&reader, "SET enable_seqscan = off") || !ask(&reader, "SELECT id, v FROM kept ORDER BY id") || !answer(&reader, row_is_right))
+	if (!buffers_have_all() || !done(&reader, "SET enable_seqscan = off") || !ask(&reader, "SELECT id, v FROM kept ORDER BY id") ||
+	    !answer(&reader, row_is_right))
 		return false;
 	if (next_row != rows)
 		return fail("%d rows instead of %d", next_row, rows);
@@ -231,7 +276,7 @@ int main(int argc, char **argv)
 	if (argc != 3)
 		return 2;
 	inet_pton(AF_INET, argv[1], &guest.sin_addr);
-	rows = atoi(argv[2]) * 1024;	/* a row takes some 600 bytes: what they say, and PostgreSQL's own */
+	megabytes = atoi(argv[2]);
 	while (scanf("%31s", phase) == 1) {
 		bool ok = !strcmp(phase, "load") ? load() : !strcmp(phase, "hold") ? hold() : !strcmp(phase, "arrive") ? arrive() :
 			  !strcmp(phase, "verify") ? verify() : true;
@@ -239,8 +284,8 @@ int main(int argc, char **argv)
 		printf("{\"phase\": \"%s\", \"ok\": %s", phase, ok ? "true" : "false");
 		if (!strcmp(phase, "arrive"))
 			printf(", \"gap_ms\": %.1f", now_ms() - asked_ms);
-		if (!strcmp(phase, "verify"))
-			printf(", \"rows\": %d, \"inserts\": %d", rows, inserted);
+		if (!strcmp(phase, "verify") || !strcmp(phase, "load"))
+			printf(", \"rows\": %d, \"blocks\": %d, \"buffers\": %d, \"dirty\": %d, \"inserts\": %d", rows, blocks, buffers, dirty, inserted);
 		if (!ok)
 			printf(", \"why\": \"%s\"", why);
 		printf("}\n");
