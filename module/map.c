@@ -275,8 +275,8 @@ static int check_record(const struct kup_mm_record *r, const void *maps, __u64 s
 	__u64 pages = 0;
 	__u32 i, huge = 0;
 
-	if (!r->pid || r->flags & ~(KUP_MM_THP_DISABLED | KUP_MM_SHMEM) || r->flags == (KUP_MM_THP_DISABLED | KUP_MM_SHMEM) ||
-	    r->comm[sizeof(r->comm) - 1])
+	if (!r->pid || r->flags & ~(KUP_MM_THP_DISABLED | KUP_MM_SHMEM | KUP_MM_HUGETLB) ||
+	    (r->flags & KUP_MM_THP_DISABLED && r->flags != KUP_MM_THP_DISABLED) || r->comm[sizeof(r->comm) - 1])
 		return -EINVAL;
 	if (r->chunks_off % 8 || r->chunks_off < nr_mms * sizeof(*r) || r->chunks_off > size ||
 	    r->nr_chunks > (size - r->chunks_off) / sizeof(*c))
@@ -290,7 +290,8 @@ static int check_record(const struct kup_mm_record *r, const void *maps, __u64 s
 		nr = kup_chunk_decode(c, maps, size, NULL);
 		if (nr < 0)
 			return nr;
-		if (kup_is_shmem(r) && (c->kind == KUP_CHUNK_HUGE || kup_chunk_is_shared(c)))
+		if (r->flags & KUP_MM_HUGETLB ? c->kind != KUP_CHUNK_HUGE :
+		    kup_is_shmem(r) && (c->kind == KUP_CHUNK_HUGE || kup_chunk_is_shared(c)))
 			return -EINVAL;
 		pages += nr;
 		huge += c->kind == KUP_CHUNK_HUGE;
@@ -312,7 +313,7 @@ int kup_maps_check(const void *maps, __u64 size, __u32 nr_mms, __u64 nr_frames)
 		if (err)
 			return err;
 		for (j = 0; j < i; j++)
-			if (r[j].pid == r[i].pid && kup_is_shmem(&r[j]) == kup_is_shmem(&r[i]))
+			if (r[j].pid == r[i].pid && kup_record_of(&r[j]) == kup_record_of(&r[i]))
 				return -EINVAL;
 		frames += r[i].nr_pages;
 	}

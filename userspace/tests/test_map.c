@@ -294,6 +294,17 @@ static void sections(void)
 	s.mm[1].flags = KUP_MM_SHMEM;
 	s.mm[1].pid = s.mm[0].pid;		/* numbers of another kind */
 	CHECK(!kup_maps_check(&s, sizeof(s), 2, 519));
+	/* Of hugetlbfs: what the same process has besides, or a file's. */
+	s = section();
+	s.mm[0].flags = KUP_MM_HUGETLB;
+	s.mm[0].pid = s.mm[1].pid;
+	s.mm[0].nr_chunks = 1;
+	s.mm[0].nr_pages = 512;
+	CHECK(!kup_maps_check(&s, sizeof(s), 2, 514));
+	s.mm[0].flags |= KUP_MM_SHMEM;
+	CHECK(!kup_maps_check(&s, sizeof(s), 2, 514));
+	s.mm[1].flags = KUP_MM_SHMEM;		/* of files each has a number of its own */
+	CHECK(kup_maps_check(&s, sizeof(s), 2, 514));
 	s = section();
 	CHECK(!kup_maps_check(&s, sizeof(s), 2, 519));
 	CHECK(!kup_maps_check(&s, sizeof(s), 0, 0));
@@ -311,7 +322,10 @@ static void sections(void)
 	BAD(s.mm[0].pid = 11);
 	BAD(s.mm[0].flags = KUP_MM_SHMEM);	/* which has no huge page */
 	BAD(s.mm[1].flags = KUP_MM_SHMEM | KUP_MM_THP_DISABLED);
-	BAD(s.mm[1].flags = 4);
+	BAD(s.mm[0].flags = KUP_MM_HUGETLB);	/* which has huge pages only */
+	BAD(s.mm[0].flags = KUP_MM_HUGETLB | KUP_MM_SHMEM);
+	BAD(s.mm[1].flags = KUP_MM_HUGETLB | KUP_MM_THP_DISABLED);
+	BAD(s.mm[1].flags = 8);
 	BAD(s.mm[0].chunks_off += 4);
 	BAD(s.mm[0].chunks_off = 0);
 	BAD(s.mm[0].chunks_off = ~7ULL);

@@ -22,6 +22,7 @@
 
 #define KUP_MM_THP_DISABLED	1u	/* PR_SET_THP_DISABLE was on in the old kernel */
 #define KUP_MM_SHMEM		2u	/* no process, but a file of tmpfs; addresses are offsets in it, and no chunk is huge or shared */
+#define KUP_MM_HUGETLB		4u	/* pages of hugetlbfs: of a process, which has another record besides, or of a file; each chunk is huge */
 
 struct kup_mm_record {
 	__u32 pid;		/* thread group id in the initial pid namespace of the old kernel, or the number of the file that userspace
@@ -65,6 +66,12 @@ struct kup_scatter {
 static inline int kup_is_shmem(const struct kup_mm_record *r)
 {
 	return r->flags & KUP_MM_SHMEM;
+}
+
+/* Numbers are unique among those of a kind: files, what processes have of hugetlbfs, and all else that they have (0). */
+static inline __u32 kup_record_of(const struct kup_mm_record *r)
+{
+	return r->flags & KUP_MM_SHMEM ? KUP_MM_SHMEM : r->flags & KUP_MM_HUGETLB;
 }
 
 static_assert(sizeof(struct kup_mm_record) == 48, "map layout");
