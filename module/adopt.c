@@ -365,6 +365,8 @@ static int adopt(struct kup_adopt *a)
 	new.h = h;
 	kup_new = new;
 	atomic64_set(&kup_new.unbound, h->nr_frames);
+	for (i = 0; i < h->nr_mms; i++)
+		kup_hugetlb_adopt(&kup_new.rec[i]);
 	kup_store_publish(&kup_new.stream);
 	goto out;
 
@@ -387,7 +389,7 @@ static u32 count_processes(void)
 	u32 i, nr = 0;
 
 	for (i = 0; i < kup_new.h->nr_mms; i++)
-		nr += !kup_is_shmem(kup_new.rec[i].mm);
+		nr += !kup_record_of(kup_new.rec[i].mm);
 	return nr;
 }
 

@@ -10,6 +10,7 @@
  * 3. pages that are there already (the kernel wrote rseq, the restorer its own things) are zapped: the preserved frame
  *    wins. They are not bound now: until COMMIT a failed restore can be tried again with everything still in the handover;
  * 4. each thread is told to write its rseq area anew, since what the old kernel wrote there comes back.
+ * Huge pages of hugetlbfs come last, and at once: hugetlb.c.
  */
 #include <linux/mm.h>
 #include <linux/pid.h>
@@ -54,12 +55,12 @@ bool kup_is_dead(const struct kup_attached *att)
 	return smp_load_acquire(&att->dead);
 }
 
-struct kup_record *kup_find_record(u32 nr, bool shmem)
+struct kup_record *kup_find_record(u32 nr, u32 kind)
 {
 	u32 i;
 
 	for (i = 0; i < kup_new.h->nr_mms; i++)
-		if (kup_new.rec[i].mm->pid == nr && !kup_is_shmem(kup_new.rec[i].mm) == !shmem)
+		if (kup_new.rec[i].mm->pid == nr && kup_record_of(kup_new.rec[i].mm) == kind)
 			return &kup_new.rec[i];
 	return NULL;
 }
@@ -67,7 +68,7 @@ struct kup_record *kup_find_record(u32 nr, bool shmem)
 /* The record, if it is free and all there. */
 static int claim(struct kup_attach *a, struct kup_record **out)
 {
-	struct kup_record *rec = kup_find_record(a->old_pid, false);
+	struct kup_record *rec = kup_find_record(a->old_pid, 0), *huge = kup_find_record(a->old_pid, KUP_MM_HUGETLB);
 	int lost;
 
 	if (!rec) {
@@ -80,7 +81,7 @@ static int claim(struct kup_attach *a, struct kup_record **out)
 		kup_say(a->why, "process %u of the handover is attached to pid %d", a->old_pid, rec->att->pid);
 		return -EBUSY;
 	}
-	lost = atomic_read(&rec->nr_done);
+	lost = atomic_read(&rec->nr_done) + (huge ? atomic_read(&huge->nr_done) : 0);
 	if (lost) {
 		kup_say(a->why, "%d chunks of process %u went to a process that ended: they are lost", lost, a->old_pid);
 		return -EBUSY;
@@ -254,6 +255,7 @@ static void kick_threads(struct task_struct *task)
 
 static int attach_task(struct kup_attach *a, struct task_struct *task, struct kup_record *rec)
 {
+	struct kup_record *huge = kup_find_record(a->old_pid, KUP_MM_HUGETLB);
 	struct mm_struct *mm = get_task_mm(task);
 	struct kup_attached *att;
 	u32 *pfns;
@@ -285,6 +287,10 @@ static int attach_task(struct kup_attach *a, struct task_struct *task, struct ku
 	att = NULL;
 	kick_threads(task);
 	a->pages = rec->mm->nr_pages;
+	if (huge) {
+		a->pages += huge->mm->nr_pages;
+		err = kup_hugetlb_attach(mm, huge, a->why);
+	}
 out:
 	kfree(pfns);
 	kfree(att);

@@ -661,7 +661,10 @@ static void drop_chunk(struct kup_record *rec, u32 i)
 {
 	if (!kup_chunk_begin(rec, i))
 		return;
-	drop_strays(NULL, &rec->chunks[i]);
+	if (rec->in_pool)
+		kup_hugetlb_drop(rec->chunks[i].value);
+	else
+		drop_strays(NULL, &rec->chunks[i]);
 	kup_chunk_end(rec, i);
 }
 

@@ -131,6 +131,23 @@ static void put_back_huge(struct kup_old_mm *om, struct kup_hidden *h)
 	spin_unlock(ptl);
 }
 
+/* Returns whether it was hidden. */
+static bool put_back_hugetlb(struct kup_old_mm *om, struct kup_hidden *h)
+{
+	pmd_t *pmd;
+	spinlock_t *ptl;
+
+	if (h->nr_moved)
+		return false;
+	pmd = need_pmd(om->mm, h->addr);
+	ptl = pmd_lock(om->mm, pmd);
+	if (!WARN_ON_ONCE(!pmd_none(*pmd)))
+		set_pte_at(om->mm, h->addr, (pte_t *)pmd, __pte(pmd_val(h->pmd)));
+	spin_unlock(ptl);
+	h->nr_moved = 1;
+	return true;
+}
+
 /* Puts back what of @h lies in [start, end), and maybe more. Returns whether there was anything. */
 static bool put_back(struct kup_old_mm *om, struct kup_hidden *h, unsigned long start, unsigned long end)
 {
@@ -149,6 +166,8 @@ static bool put_back(struct kup_old_mm *om, struct kup_hidden *h, unsigned long 
 		return true;
 	case HIDDEN_PTES:
 		return put_back_ptes(om, h, start, end);
+	case HIDDEN_HUGETLB:
+		return put_back_hugetlb(om, h);
 	default:
 		return false;
 	}
@@ -264,6 +283,10 @@ void kup_put_back_all(struct kup_old_mm *om)
 	om->back = true;
 	for (h = om->chunk; h < om->chunk + om->nr_chunks; h++) {
 		put_back(om, h, h->addr, h->addr + PMD_SIZE);
+		if (h->kind == HIDDEN_HUGETLB) {
+			h->kind = HIDDEN_BACK;
+			h->nr_moved = 0;
+		}
 		cond_resched();
 	}
 	mutex_unlock(&om->lock);
@@ -382,6 +405,15 @@ static void fault_locked(struct kup_old_mm *om, struct vm_area_struct *vma, unsi
 
 	if (h == om->chunk + om->nr_chunks || h->addr != (addr & PMD_MASK))
 		return;
+	if (h->kind == HIDDEN_HUGETLB) {
+		if (om->sealed && !h->nr_moved)
+			hold(spare, pmd_page(h->pmd));
+		if (put_back_hugetlb(om, h)) {
+			om->looked_at = true;
+			atomic64_add(KUP_CHUNK_PAGES, &faulted_back);
+		}
+		return;
+	}
 	if (h->kind == HIDDEN_TABLE)
 		empty_table(om, h, spare);
 	else if (h->kind == HIDDEN_HUGE)
@@ -492,6 +524,29 @@ void kup_looks_status(struct kup_status *st)
 	st->shown_pages = atomic64_read(&shown);
 }
 
+/* The same for one of hugetlbfs. */
+static int hide_moved_hugetlb(struct kup_old_mm *om, struct kup_hidden *h, char *why)
+{
+	unsigned long next;
+	pmd_t *pmd = kup_find_pmd(om->mm, h->addr, &next);
+	enum kup_page_kind kind = KUP_PAGE_NONE;
+	spinlock_t *ptl;
+
+	if (pmd) {
+		ptl = pmd_lock(om->mm, pmd);
+		kind = kup_hugetlb_kind(*pmd);
+		if (kind == KUP_PAGE_KEEP) {
+			h->pmd = kup_take_hugetlb(om->mm, h->addr, pmd);
+			h->nr_moved = 0;
+		}
+		spin_unlock(ptl);
+	}
+	if (kind == KUP_PAGE_KEEP)
+		return 0;
+	kup_say(why, "%s (%d): the huge page at %lx was touched and cannot be taken again", om->comm, om->tgid, h->addr);
+	return -EBUSY;
+}
+
 /* Out of the page tables once more. mmap_lock for writing and om->lock. */
 static int hide_moved_chunk(struct kup_old_mm *om, struct kup_hidden *h, char *why)
 {
@@ -501,6 +556,8 @@ static int hide_moved_chunk(struct kup_old_mm *om, struct kup_hidden *h, char *w
 	pmd_t *pmd;
 	pte_t *pte;
 
+	if (h->kind == HIDDEN_HUGETLB)
+		return hide_moved_hugetlb(om, h, why);
 	pmd = kup_find_pmd(om->mm, h->addr, &next);
 	pte = pmd && h->kind == HIDDEN_PTES ? pte_offset_map_lock(om->mm, pmd, h->addr, &ptl) : NULL;
 	if (!pte) {
@@ -535,7 +592,7 @@ static void swap_in_moved(struct kup_old_mm *om)
 
 	mmap_read_lock(om->mm);
 	for (h = om->chunk; h < om->chunk + om->nr_chunks; h++)
-		if (READ_ONCE(h->nr_moved))
+		if (READ_ONCE(h->nr_moved) && h->kind == HIDDEN_PTES)
 			for_each_set_bit(i, h->moved, PTRS_PER_PTE)
 				fixup_user_fault(om->mm, h->addr + i * PAGE_SIZE, 0, NULL);
 	mmap_read_unlock(om->mm);

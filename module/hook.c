@@ -7,7 +7,10 @@
  *   do_coredump            holes are not dumped
  *   prctl                  khugepaged would fill holes; it stays away only as long as THP is disabled for the mm
  *   pagemap_read, do_pagemap_cmd  CRIU asks here which pages to copy: not one that only came back because somebody looked at it
- *   shmem_file_llseek      and here which of shared memory, by SEEK_DATA
+ *   shmem_file_llseek, default_llseek  and here which of shared memory, by SEEK_DATA; the second is of hugetlbfs
+ *   hugetlb_fault          as handle_mm_fault: get_user_pages() calls it by itself up to 6.5
+ *   hugetlb_reserve_pages  CRIU maps a file of hugetlbfs to dump it, and would reserve all of it once more
+ *   folio_mc_copy          the content of a page of hugetlbfs that is moved to its frame, where it is already
  *   userfaultfd_ioctl      UFFDIO_COPY and its like fill holes; so nothing is left unbound before a range is registered
  *   write_enabled_file_bool  debugfs kprobes/enabled = 0 would silently end all probes: -EBUSY (with hook=kprobe)
  *
@@ -218,10 +221,29 @@ static __used long on_pagemap(struct file *file)
 
 static __used long on_llseek(struct file *file, loff_t offset, int whence)
 {
-	long ret = whence == SEEK_DATA && kup_shmem_is_hidden(file) ? -ENXIO : 0;
+	long ret = whence == SEEK_DATA && kup_shmem_is_hidden(file_inode(file)) ? -ENXIO : 0;
 
 	leave();
 	return ret;
+}
+
+static __used long on_hugetlb_fault(struct mm_struct *mm, struct vm_area_struct *vma, unsigned long addr, unsigned int flags)
+{
+	return on_fault(vma, addr, flags);
+}
+
+/* In place of folio_mc_copy(), not before it. */
+static __used notrace long kup_stub_copy(void)
+{
+	leave();
+	return 0;
+}
+
+/* In place of hugetlb_reserve_pages(): as if it were mapped by MAP_NORESERVE. True, or not negative, by version. */
+static __used notrace long kup_stub_reserve(void)
+{
+	leave();
+	return 1;
 }
 
 static __used long on_coredump(void)
@@ -316,6 +338,8 @@ STUB(vector_madvise, on_vector_madvise);
 STUB(pagemap, on_pagemap);
 STUB(pagemap_scan, on_pagemap);
 STUB(llseek, on_llseek);
+STUB(default_llseek, on_llseek);
+STUB(hugetlb_fault, on_hugetlb_fault);
 STUB(coredump, on_coredump);
 STUB(prctl, on_prctl);
 STUB(uffd, on_uffd);
@@ -349,6 +373,23 @@ static bool want_llseek(unsigned long file, unsigned long offset)
 	return kup_shmem_is_kept((struct file *)file);
 }
 
+#define want_default_llseek want_llseek
+
+static bool want_hugetlb_fault(unsigned long mm, unsigned long vma)
+{
+	return lookup((struct mm_struct *)mm);
+}
+
+static bool want_reserve(unsigned long inode, unsigned long from)
+{
+	return kup_shmem_is_hidden((struct inode *)inode);
+}
+
+static bool want_copy(unsigned long to, unsigned long from)
+{
+	return kup_hugetlb_is_moving(to);
+}
+
 static bool want_coredump(unsigned long info, unsigned long unused)
 {
 	return lookup(current->mm);
@@ -372,6 +413,7 @@ static bool want_kprobes_switch(unsigned long file, unsigned long buf)
 struct hook {
 	const char *symbol[2];	/* the second: its name in other kernels, or NULL */
 	bool needed;		/* else the feature is not in this kernel if the symbol is not */
+	bool maybe;		/* who needs it asks whether it is hooked */
 	bool kprobe_only;
 	bool (*want)(unsigned long arg0, unsigned long arg1);
 	const char *stub;
@@ -390,6 +432,10 @@ static struct hook hooks[] = {
 	{ HOOK(pagemap), .symbol = { "pagemap_read" }, .needed = true },
 	{ HOOK(pagemap_scan), .symbol = { "do_pagemap_cmd" } },			/* from 6.7 on */
 	{ HOOK(llseek), .symbol = { "shmem_file_llseek" }, .needed = true },
+	{ HOOK(default_llseek), .symbol = { "default_llseek" }, .needed = true },
+	{ HOOK(hugetlb_fault), .symbol = { "hugetlb_fault" }, .needed = IS_ENABLED(CONFIG_HUGETLB_PAGE) },
+	{ .want = want_reserve, .stub = (const char *)kup_stub_reserve, .symbol = { "hugetlb_reserve_pages" }, .maybe = true },	/* no original */
+	{ .want = want_copy, .stub = (const char *)kup_stub_copy, .symbol = { "folio_mc_copy" }, .maybe = true },	/* no original */
 	/* renamed in 6.17 ("coredump: rename do_coredump() to vfs_coredump()") */
 	{ HOOK(coredump), .symbol = { "do_coredump", "vfs_coredump" } },
 	{ HOOK(uffd), .symbol = { "userfaultfd_ioctl" } },
@@ -534,6 +580,15 @@ void kup_hook_disarm(void)
 	mutex_unlock(&arm_lock);
 }
 
+bool kup_hook_has_copy(void)
+{
+	const struct hook *h = hooks;
+
+	while (h->want != want_copy)
+		h++;
+	return h->site;
+}
+
 const char *kup_hook_name(void)
 {
 	return !READ_ONCE(armed) ? "none" : use_ftrace ? "ftrace" : "kprobe";
@@ -558,11 +613,14 @@ int kup_hook_init(void)
 		if (!addr && !h->needed)
 			continue;
 		h->site = addr ? ftrace_location(addr) : 0;
+		if (!h->site && h->maybe)
+			continue;
 		if (!h->site) {
 			pr_err("%s is not there or cannot be traced\n", h->symbol[0]);
 			return -ENODEV;
 		}
-		__static_call_update(h->key, h->tramp, (void *)(h->site + MCOUNT_INSN_SIZE));
+		if (h->key)
+			__static_call_update(h->key, h->tramp, (void *)(h->site + MCOUNT_INSN_SIZE));
 	}
 	return 0;
 }

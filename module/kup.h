@@ -24,6 +24,7 @@
 #include <kup/map.h>
 #include <uapi/kup_ppp.h>
 
+struct inode;
 struct kup_space;
 
 /**
@@ -54,6 +55,7 @@ struct kup_space {
 int kup_hook_init(void);		/* resolve and choose; touches nothing */
 int kup_hook_arm(void);			/* nests; sleeps. After it returns 0, every fault of a registered space is seen */
 void kup_hook_disarm(void);		/* the last one removes the hooks and waits until nobody is inside them */
+bool kup_hook_has_copy(void);		/* folio_mc_copy() can be left out, see hugetlb.c */
 const char *kup_hook_name(void);	/* for struct kup_status */
 int kup_space_register(struct kup_space *space);	/* -EEXIST if the mm is registered */
 void kup_space_unregister(struct kup_space *space);	/* no new handler enters; drops the registration's reference */
@@ -64,9 +66,15 @@ void kup_space_put(struct kup_space *space);
 int kup_symbols_init(char *why, size_t len);	/* all or -ENODEV with the missing ones named */
 
 /* shmem.c */
+bool kup_is_hugetlbfs(const struct file *file);
 bool kup_is_tmpfs(const struct file *file);		/* a regular file of it; shared memory is one, whatever it came from */
 bool kup_shmem_is_kept(const struct file *file);	/* by PRESERVE_SHMEM. Any context, under RCU */
-bool kup_shmem_is_hidden(const struct file *file);	/* and current is not to see its data */
+bool kup_shmem_is_hidden(const struct inode *inode);	/* it is, and current is not to see its data */
+
+/* hugetlb.c */
+const char *kup_hugetlb_missing(void);			/* what this kernel lacks, or NULL */
+bool kup_hugetlb_is_moving(unsigned long to);		/* current does, to this folio. Any context */
+u64 kup_hugetlb_free(void);				/* free pages of the pool; of 2 MiB */
 
 struct kup_ctx {
 	struct mutex lock;		/* all fields, all ioctls but STATUS, SCAN and DRAIN with WAIT */

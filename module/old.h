@@ -107,6 +107,7 @@ static inline bool kup_page_is_plain(struct page *page)
 }
 
 /* scan.c */
+enum kup_page_kind kup_hugetlb_kind(pmd_t pmd);	/* of one of hugetlbfs: NONE, ZERO (the file's), KEEP, PINNED, SHARED by several or OTHER */
 enum kup_page_kind kup_pmd_kind(pmd_t pmd);	/* of a huge entry, under its lock: of all 512 pages */
 
 /* The mappings whose pages are preserved. All others stay for CRIU. */
@@ -145,6 +146,7 @@ int kup_find_process(pid_t pid, struct task_struct **leader, struct mm_struct **
  *   HIDDEN_PTES   some entries of a table that is in place; @ptes is a page of ours
  *   HIDDEN_HUGE   a huge entry; its deposited table stays with the page of middle entries
  *   HIDDEN_SPLIT  a huge entry that is back in place while a fault splits it
+ *   HIDDEN_HUGETLB  one of hugetlbfs. It goes back as a whole for who looks at it (nr_moved is 1 then), and is hidden again
  *   HIDDEN_BACK   nothing: all is back in place
  */
 enum kup_hidden_kind {
@@ -153,6 +155,7 @@ enum kup_hidden_kind {
 	HIDDEN_PTES,
 	HIDDEN_HUGE,
 	HIDDEN_SPLIT,
+	HIDDEN_HUGETLB,
 };
 
 struct kup_hidden {
@@ -191,6 +194,7 @@ struct kup_old_mm {
 	struct mutex lock;		/* of all below. Who changes something holds mmap_lock or a VMA's lock as well */
 	struct kup_hidden *chunk;	/* sorted by addr */
 	u32 nr_chunks, room;
+	u32 nr_hugetlb;			/* of them, of hugetlbfs */
 	pte_t *spare;			/* a zeroed page, or NULL */
 	bool looked_at;			/* faults have brought pages back since pages were hidden last */
 	bool sealed;			/* an entry whose page a fault brings back stays hidden too, and the page is held */
@@ -208,7 +212,7 @@ struct kup_cached {
 	u32 pfn[KUP_CHUNK_PAGES];	/* or KUP_PFN_NONE */
 };
 
-/* Preserved shared memory: a file of tmpfs. */
+/* Preserved shared memory: a file of tmpfs or hugetlbfs. */
 struct kup_old_shmem {
 	struct list_head node;		/* of kup_old_shmems; readers: RCU */
 	struct rcu_head rcu;
@@ -217,6 +221,7 @@ struct kup_old_shmem {
 	struct pid *owner;		/* process that asked for it; an address only, to compare */
 	u32 id;
 	char name[TASK_COMM_LEN];
+	bool hugetlb;			/* of hugetlbfs */
 	struct list_head cached;
 	u32 nr_cached;
 	u64 pages;
@@ -252,6 +257,12 @@ void kup_looks_status(struct kup_status *st);
  */
 int kup_hide_moved(struct kup_old_mm *om, char *why);
 void kup_unseal(struct kup_old_mm *om);
+
+/* An entry of hugetlbfs, out and in, as the kernel does it on this architecture. Under its lock. */
+static inline pmd_t kup_take_hugetlb(struct mm_struct *mm, unsigned long addr, pmd_t *pmd)
+{
+	return __pmd(pte_val(ptep_get_and_clear(mm, addr, (pte_t *)pmd)));
+}
 
 static inline pte_t *kup_hidden_ptes(const struct kup_hidden *h)
 {

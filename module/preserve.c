@@ -226,6 +226,48 @@ static int hide_vma(struct kup_old_mm *om, struct vm_area_struct *vma, char *why
 	return err;
 }
 
+/* All pages of it that are this process's alone. */
+static int hide_hugetlb_vma(struct kup_old_mm *om, struct vm_area_struct *vma, char *why)
+{
+	unsigned long addr, next;
+	int err = 0;
+
+	for (addr = vma->vm_start; addr < vma->vm_end && !err; addr = next) {
+		pmd_t *pmd = kup_find_pmd(om->mm, addr, &next);
+		struct kup_hidden *h;
+		spinlock_t *ptl;
+
+		cond_resched();
+		if (!pmd || pmd_none(*pmd))
+			continue;
+		err = reserve_chunk(om);
+		if (err)
+			break;
+		anon_vma_lock_write(vma->anon_vma);
+		ptl = pmd_lock(om->mm, pmd);
+		switch (kup_hugetlb_kind(*pmd)) {
+		case KUP_PAGE_ZERO:
+			break;
+		case KUP_PAGE_KEEP:
+			h = add_chunk(om, addr, HIDDEN_HUGETLB, vma->vm_page_prot);
+			h->pmd = kup_take_hugetlb(om->mm, addr, pmd);
+			om->nr_hugetlb++;
+			om->pages += KUP_CHUNK_PAGES;
+			om->huge++;
+			break;
+		case KUP_PAGE_PINNED:
+			err = pinned(om, addr, why);
+			break;
+		default:	/* kup_refuse() has looked; but it goes on */
+			kup_say(why, "%s (%d): the huge page at %lx cannot be taken", om->comm, om->tgid, addr);
+			err = -EBUSY;
+		}
+		spin_unlock(ptl);
+		anon_vma_unlock_write(vma->anon_vma);
+	}
+	return err;
+}
+
 static bool stands_still(struct task_struct *t)
 {
 	/* cgroup v2 freezer, ptrace, the old freezer, or on its way out of this address space */
@@ -324,6 +366,8 @@ static int hide_all(struct kup_old_mm *om, struct kup_preserve *p)
 	for (vma = find_vma(mm, 0); vma && !err; vma = find_vma(mm, vma->vm_end))
 		if (kup_vma_eligible(vma))
 			err = hide_vma(om, vma, p->why);
+		else if (kup_vma_is_hugetlb(vma) && vma->anon_vma)
+			err = hide_hugetlb_vma(om, vma, p->why);
 	kup_flush_all(mm);
 	if (err)
 		kup_put_back_all(om);

@@ -44,6 +44,25 @@ enum kup_page_kind kup_pmd_kind(pmd_t pmd)
 	return kind;
 }
 
+enum kup_page_kind kup_hugetlb_kind(pmd_t pmd)
+{
+	struct folio *folio;
+
+	if (pmd_none(pmd))
+		return KUP_PAGE_NONE;
+	if (!pmd_present(pmd) || !pmd_leaf(pmd))
+		return KUP_PAGE_OTHER;
+	folio = page_folio(pmd_page(pmd));
+	if (!folio_test_anon(folio))
+		return KUP_PAGE_ZERO;
+	if (folio_test_hwpoison(folio))
+		return KUP_PAGE_OTHER;
+	/* What is left of a fork is its own again, whatever it is marked as. */
+	if (folio_entire_mapcount(folio) > 1)
+		return KUP_PAGE_SHARED;
+	return folio_maybe_dma_pinned(folio) ? KUP_PAGE_PINNED : KUP_PAGE_KEEP;
+}
+
 void kup_describe_vma(const struct vm_area_struct *vma, char *buf, size_t len)
 {
 	if (vma->vm_file)
@@ -52,14 +71,50 @@ void kup_describe_vma(const struct vm_area_struct *vma, char *buf, size_t len)
 		snprintf(buf, len, "%lx-%lx", vma->vm_start, vma->vm_end);
 }
 
+/* Has a process got pages there that cannot be kept? Those of a file are looked at with the file. */
+static const char *refuse_hugetlb(struct mm_struct *mm, struct vm_area_struct *vma)
+{
+#ifdef CONFIG_HUGETLB_PAGE
+	unsigned long addr, next;
+
+	if (!atomic_long_read(&mm->hugetlb_usage))
+		return NULL;
+	if (huge_page_size(hstate_vma(vma)) != PMD_SIZE)
+		return "holds huge pages of hugetlbfs that are not of 2 MiB";
+	if (kup_hugetlb_missing())
+		return "holds huge pages of hugetlbfs, with which this kernel's version is not known to go on";
+	if (kup_kept.nr)
+		return "holds huge pages of hugetlbfs, which cannot be had twice, as a fallback needs it";
+	if (!kup_vma_is_hugetlb(vma) || !vma->anon_vma)
+		return NULL;
+	if (vma->vm_file->f_mapping->nrpages)
+		return "holds huge pages of hugetlbfs of its own and such of a file";
+	for (addr = vma->vm_start; addr < vma->vm_end; addr = next) {
+		pmd_t *pmd = kup_find_pmd(mm, addr, &next);
+		enum kup_page_kind kind = KUP_PAGE_NONE;
+		spinlock_t *ptl;
+
+		cond_resched();
+		if (!pmd)
+			continue;
+		ptl = pmd_lock(mm, pmd);
+		kind = kup_hugetlb_kind(*pmd);
+		spin_unlock(ptl);
+		if (kind == KUP_PAGE_SHARED)
+			return "holds huge pages of hugetlbfs that fork has left to several processes";
+		if (kind == KUP_PAGE_OTHER)
+			return "holds a huge page of hugetlbfs that is broken or about to be moved";
+	}
+#endif
+	return NULL;
+}
+
 static const char *refuse_vma(struct mm_struct *mm, struct vm_area_struct *vma)
 {
 	if (userfaultfd_armed(vma))
 		return "is watched by userfaultfd";
-#ifdef CONFIG_HUGETLB_PAGE
-	if (is_vm_hugetlb_page(vma) && atomic_long_read(&mm->hugetlb_usage))
-		return "holds hugetlb pages";
-#endif
+	if (is_vm_hugetlb_page(vma))
+		return refuse_hugetlb(mm, vma);
 	/* Without a file it is vvar or the like, which CRIU knows. */
 	if (vma->vm_flags & (VM_PFNMAP | VM_IO) && vma->vm_file)
 		return "maps a device";
@@ -113,7 +168,7 @@ static void count(struct vm_area_struct *vma, struct kup_scan *s, enum kup_page_
 		return;
 	}
 	s->anon_pages += nr;
-	if (!kup_vma_eligible(vma)) {
+	if (!kup_vma_eligible(vma) && !kup_vma_is_hugetlb(vma)) {
 		if (vma->vm_file)
 			s->filecow_pages += nr;
 		else if (vma->vm_flags & VM_EXEC)
@@ -148,11 +203,11 @@ void kup_count_vma(struct vm_area_struct *vma, struct kup_scan *s, unsigned long
 		if (!pmd)
 			continue;
 		ptl = pmd_lock(vma->vm_mm, pmd);
-		if (pmd_trans_huge(*pmd)) {
-			kind = kup_pmd_kind(*pmd);
-			if (kind == KUP_PAGE_PINNED && kup_vma_eligible(vma) && !*pinned_addr)
+		if (pmd_trans_huge(*pmd) || is_vm_hugetlb_page(vma)) {
+			kind = is_vm_hugetlb_page(vma) ? kup_hugetlb_kind(*pmd) : kup_pmd_kind(*pmd);
+			if (kind == KUP_PAGE_PINNED && !*pinned_addr)
 				*pinned_addr = addr;
-			count(vma, s, kind, pmd_page(*pmd), KUP_CHUNK_PAGES);
+			count(vma, s, kind, kup_is_kept(kind) ? pmd_page(*pmd) : NULL, KUP_CHUNK_PAGES);
 			spin_unlock(ptl);
 			continue;
 		}

@@ -127,7 +127,7 @@ static unsigned int hidden_frames(struct seal *s, const struct kup_hidden *h)
 
 	if (h->kind == HIDDEN_BACK || (h->kind == HIDDEN_HUGE && kup_pmd_kind(h->pmd) == KUP_PAGE_ZERO))
 		return 0;
-	if (h->kind == HIDDEN_HUGE || h->kind == HIDDEN_SPLIT) {
+	if (h->kind == HIDDEN_HUGE || h->kind == HIDDEN_SPLIT || h->kind == HIDDEN_HUGETLB) {
 		for (i = 0; i < KUP_CHUNK_PAGES; i++)
 			s->pfn[i] = pmd_pfn(h->pmd) + i;
 		return KUP_CHUNK_PAGES;
@@ -272,13 +272,16 @@ static int encode_chunk(struct seal *s, struct kup_old_mm *om, const struct kup_
 	return write_chunk(s, r, &c, nr, size);
 }
 
+/* Of its chunks, those of hugetlbfs or all others. */
 static int encode_mm(struct seal *s, struct kup_old_mm *om, struct kup_mm_record *r)
 {
+	const bool hugetlb = r->flags & KUP_MM_HUGETLB;
 	const struct kup_hidden *h;
 	int err = 0;
 
 	for (h = om->chunk; h < om->chunk + om->nr_chunks && !err; h++) {
-		err = encode_chunk(s, om, h, r);
+		if ((h->kind == HIDDEN_HUGETLB) == hugetlb)
+			err = encode_chunk(s, om, h, r);
 		cond_resched();
 	}
 	s->nr_frames += r->nr_pages;
@@ -297,7 +300,7 @@ static int encode_shmem(struct seal *s, const struct kup_old_shmem *os, struct k
 		err = name_chunk(s);
 		if (err)
 			return err;
-		size = kup_chunk_encode(&c, s->pfn, false, s->payload);
+		size = kup_chunk_encode(&c, s->pfn, os->hugetlb, s->payload);
 		if (size < 0)
 			return size;
 		err = write_chunk(s, r, &c, cached->nr, size);
@@ -398,10 +401,25 @@ static int encode_maps(struct seal *s, bool sums)
 			return err;
 		kup_pages_write(&maps, record, &r, sizeof(r));
 		record += sizeof(r);
-		tables += om->nr_chunks * sizeof(struct kup_chunk);
+		tables += (om->nr_chunks - om->nr_hugetlb) * sizeof(struct kup_chunk);
+		if (!om->nr_hugetlb)
+			continue;
+		r.flags = KUP_MM_HUGETLB;
+		r.chunks_off = tables;
+		r.nr_chunks = r.nr_huge = r.nr_pages = 0;
+		err = encode_mm(s, om, &r);
+		if (err)
+			return err;
+		kup_pages_write(&maps, record, &r, sizeof(r));
+		record += sizeof(r);
+		tables += om->nr_hugetlb * sizeof(struct kup_chunk);
 	}
 	list_for_each_entry(os, &kup_old_shmems, node) {
-		struct kup_mm_record r = { .pid = os->id, .flags = KUP_MM_SHMEM, .chunks_off = tables };
+		struct kup_mm_record r = {
+			.pid = os->id,
+			.flags = KUP_MM_SHMEM | (os->hugetlb ? KUP_MM_HUGETLB : 0),
+			.chunks_off = tables,
+		};
 
 		strscpy(r.comm, os->name, sizeof(r.comm));
 		err = encode_shmem(s, os, &r);
@@ -567,9 +585,23 @@ static int check_undisturbed(struct seal *s)
 	return 0;
 }
 
+/* What userspace will make the pool of huge pages have besides those that are kept, and one. */
+static u64 pool_bytes(void)
+{
+	struct kup_old_shmem *os;
+	struct kup_old_mm *om;
+	bool hugetlb = false;
+
+	list_for_each_entry(om, &kup_old_mms, node)
+		hugetlb |= om->nr_hugetlb;
+	list_for_each_entry(os, &kup_old_shmems, node)
+		hugetlb |= os->hugetlb;
+	return hugetlb ? (kup_hugetlb_free() + 1) * PMD_SIZE : 0;
+}
+
 static int seal(struct seal *s, struct kup_seal *arg)
 {
-	u64 min_free = arg->min_free ?: default_min_free(), reserved;
+	u64 min_free = (arg->min_free ?: default_min_free()) + pool_bytes(), reserved;
 	int err;
 
 	s->words = round_up(DIV_ROUND_UP_ULL(kup_max_pfn(), 64), BLOCK_WORDS);
@@ -624,7 +656,7 @@ static int hide_all_moved(struct seal *s)
 		err = kup_hide_moved(om, s->why);
 		if (err)
 			break;
-		s->nr_mms++;
+		s->nr_mms += om->nr_hugetlb ? 2 : 1;
 	}
 	return s->nr_mms > KUP_MAX_MMS ? -ENOSPC : err;
 }

@@ -23,9 +23,17 @@
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
+#include "compat/hugetlb.h"
 #include "old.h"
 
 LIST_HEAD(kup_old_shmems);
+
+bool kup_is_hugetlbfs(const struct file *file)
+{
+	const struct inode *inode = file_inode(file);
+
+	return S_ISREG(inode->i_mode) && inode->i_sb->s_magic == HUGETLBFS_MAGIC;
+}
 
 bool kup_is_tmpfs(const struct file *file)
 {
@@ -34,29 +42,29 @@ bool kup_is_tmpfs(const struct file *file)
 	return S_ISREG(inode->i_mode) && inode->i_sb->s_magic == TMPFS_MAGIC;
 }
 
-static const struct kup_old_shmem *find(const struct file *file)
+static const struct kup_old_shmem *find(const struct inode *inode)
 {
 	const struct kup_old_shmem *os;
 
 	list_for_each_entry_rcu(os, &kup_old_shmems, node, lockdep_is_held(&kup.lock))
-		if (os->inode == file_inode(file))
+		if (os->inode == inode)
 			return os;
 	return NULL;
 }
 
 bool kup_shmem_is_kept(const struct file *file)
 {
-	return find(file);
+	return find(file_inode(file));
 }
 
-bool kup_shmem_is_hidden(const struct file *file)
+bool kup_shmem_is_hidden(const struct inode *inode)
 {
 	const struct kup_old_shmem *os;
 	const struct task_struct *t;
 	bool hidden = false;
 
 	rcu_read_lock();
-	os = find(file);
+	os = find(inode);
 	for (t = current; os && t->pid && !hidden; t = rcu_dereference(t->real_parent))
 		hidden = task_tgid((struct task_struct *)t) == os->owner;
 	rcu_read_unlock();
@@ -162,6 +170,57 @@ static int hold_chunk(struct kup_old_shmem *os, struct kup_cached *c, pgoff_t en
 	return err;
 }
 
+#if KUP_COMPAT_HUGETLB
+/* Those of a file of hugetlbfs; as of any other, a page has as many references of ours as there are small ones in it. */
+static int hold_huge(struct kup_old_shmem *os, struct list_head *list, u32 *nr, u64 *pages, char *why)
+{
+	struct address_space *mapping = os->file->f_mapping;
+	loff_t off, end = i_size_read(mapping->host);
+	struct kup_cached *c;
+	struct folio *folio;
+	unsigned int i;
+	int err = 0;
+
+	*nr = *pages = 0;
+	for (off = 0; off < end && !err; off += PMD_SIZE) {
+		cond_resched();
+		folio = kup_compat_hugetlb_get(mapping, off);
+		if (!folio)
+			continue;
+		c = kzalloc(sizeof(*c), GFP_KERNEL);
+		if (folio_test_hwpoison(folio) || folio_maybe_dma_pinned(folio)) {
+			kup_say(why, "shared memory %u (%s): the huge page at %#llx is broken or in use by a device", os->id, os->name, off);
+			err = -EBUSY;
+		} else if (!c) {
+			err = -ENOMEM;
+		}
+		if (err) {
+			folio_put(folio);
+			kfree(c);
+			break;
+		}
+		folio_ref_add(folio, KUP_CHUNK_PAGES - 1);
+		c->off = off;
+		c->nr = KUP_CHUNK_PAGES;
+		for (i = 0; i < KUP_CHUNK_PAGES; i++)
+			c->pfn[i] = folio_pfn(folio) + i;
+		list_add_tail(&c->node, list);
+		*nr += 1;
+		*pages += KUP_CHUNK_PAGES;
+		if (fatal_signal_pending(current))
+			err = -EINTR;
+	}
+	if (err)
+		let_go_of(list);
+	return err;
+}
+#else
+static int hold_huge(struct kup_old_shmem *os, struct list_head *list, u32 *nr, u64 *pages, char *why)
+{
+	return -EOPNOTSUPP;
+}
+#endif
+
 /* All pages of the file into @list. Return: 0, or a negative errno and none. */
 static int hold_all(struct kup_old_shmem *os, struct list_head *list, u32 *nr, u64 *pages, char *why)
 {
@@ -170,6 +229,8 @@ static int hold_all(struct kup_old_shmem *os, struct list_head *list, u32 *nr, u
 	unsigned long index = 0;
 	int err = 0;
 
+	if (os->hugetlb)
+		return hold_huge(os, list, nr, pages, why);
 	*nr = *pages = 0;
 	while (end && !err && xa_find(&mapping->i_pages, &index, end - 1, XA_PRESENT)) {
 		struct kup_cached *c = kzalloc(sizeof(*c), GFP_KERNEL);
@@ -237,8 +298,14 @@ static int check_new(const struct kup_shmem *s, const struct file *file, char *w
 
 	if (!s->id)
 		return -EINVAL;
-	if (!kup_is_tmpfs(file)) {
+	if (!kup_is_tmpfs(file) && !kup_is_hugetlbfs(file)) {
 		kup_say(why, "%pD2 is no file of tmpfs", file);
+		return -EOPNOTSUPP;
+	}
+	if (kup_is_hugetlbfs(file) && (kup_hugetlb_missing() || kup_kept.nr || huge_page_size(hstate_file((struct file *)file)) != PMD_SIZE)) {
+		kup_say(why, "%pD2: its huge pages cannot be kept: %s", file,
+			kup_hugetlb_missing() ? "this kernel's version is not known to go on with them" :
+			kup_kept.nr ? "a fallback would need them twice" : "they are not of 2 MiB");
 		return -EOPNOTSUPP;
 	}
 	list_for_each_entry(os, &kup_old_shmems, node)
@@ -277,7 +344,9 @@ int kup_preserve_shmem(struct kup_shmem *s)
 	os->id = s->id;
 	snprintf(os->name, sizeof(os->name), "%pD", file);
 	INIT_LIST_HEAD(&os->cached);
-	unmap_mapping_range(file->f_mapping, 0, 0, 0);
+	os->hugetlb = kup_is_hugetlbfs(file);
+	if (!os->hugetlb)	/* of those that are mapped CRIU asks the file only */
+		unmap_mapping_range(file->f_mapping, 0, 0, 0);
 	err = hold_all(os, &os->cached, &os->nr_cached, &os->pages, s->why);
 	if (err)
 		goto out;

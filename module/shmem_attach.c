@@ -295,12 +295,16 @@ static int attach_chunk(struct kup_shmem *s, struct kup_record *rec, u32 nr, str
 
 static int attach_all(struct kup_shmem *s, struct kup_record *rec)
 {
-	struct there *there = kvzalloc(sizeof(*there), GFP_KERNEL);
-	int err = there ? 0 : -ENOMEM;
+	struct there *there;
+	int err;
 	u32 i;
 
 	s->pages = rec->mm->nr_pages;
 	s->copied = 0;
+	if (rec->mm->flags & KUP_MM_HUGETLB)
+		return kup_hugetlb_attach_file(s, rec);
+	there = kvzalloc(sizeof(*there), GFP_KERNEL);
+	err = there ? 0 : -ENOMEM;
 	for (i = 0; i < rec->mm->nr_chunks && !err; i++) {
 		err = attach_chunk(s, rec, i, there);
 		kup_fallback_alive();
@@ -334,14 +338,14 @@ static int memcg_of(pid_t nr, struct mem_cgroup **memcg)
 /* The record has this file from now on, and holds it: with it would go what it has. */
 static int claim(struct kup_shmem *s, struct file *file, struct kup_record **out)
 {
-	struct kup_record *rec = kup_find_record(s->id, true);
+	struct kup_record *rec = kup_find_record(s->id, KUP_MM_SHMEM);
 
 	if (!rec) {
 		kup_say(s->why, "the handover has no shared memory %u", s->id);
 		return -ENOENT;
 	}
-	if (!kup_is_tmpfs(file)) {
-		kup_say(s->why, "%pD2 is no file of tmpfs", file);
+	if (!(rec->mm->flags & KUP_MM_HUGETLB ? kup_is_hugetlbfs(file) : kup_is_tmpfs(file))) {
+		kup_say(s->why, "%pD2 is no file of %s", file, rec->mm->flags & KUP_MM_HUGETLB ? "hugetlbfs" : "tmpfs");
 		return -EOPNOTSUPP;
 	}
 	if (rec->file && file_inode(rec->file) != file_inode(file)) {

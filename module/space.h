@@ -32,6 +32,7 @@ struct kup_record {
 	unsigned long *busy;		/* bit locks, one a chunk */
 	unsigned long *done;		/* bound or dropped */
 	unsigned long *copied;		/* done with copies: the frames are still the handover's */
+	bool in_pool;			/* of hugetlbfs: its frames are counted as free pages of the pool, until they are done */
 	atomic_t nr_done;
 	struct kup_attached *att;	/* kup.lock; NULL: no process has it */
 	struct mm_struct *held;		/* kup.lock; by share.c, while ATTACH has another record */
@@ -78,7 +79,7 @@ static inline bool kup_chunk_done(const struct kup_record *rec, u32 i)
 /* For messages. */
 static inline const char *kup_record_kind(const struct kup_record *rec)
 {
-	return kup_is_shmem(rec->mm) ? "shared memory" : "process";
+	return kup_is_shmem(rec->mm) ? "shared memory" : rec->mm->flags & KUP_MM_HUGETLB ? "huge pages of process" : "process";
 }
 
 static inline bool kup_record_done(const struct kup_record *rec)
@@ -120,9 +121,15 @@ void kup_share_let_go(void);
 int kup_share_relate(struct mm_struct *mm, const struct kup_record *rec);
 
 /* attach.c */
-struct kup_record *kup_find_record(u32 nr, bool shmem);	/* of a process, or of shared memory; NULL: there is none. kup.lock */
+struct kup_record *kup_find_record(u32 nr, u32 kind);	/* kup_record_of() it; NULL: there is none. kup.lock */
 bool kup_is_dead(const struct kup_attached *att);	/* its process is gone, and touches no memory any more */
 void kup_detach(struct kup_attached *att);	/* all done, or nobody left to use it; kup.lock, sleeps */
+
+/* hugetlb.c; kup.lock */
+void kup_hugetlb_adopt(struct kup_record *rec);		/* nothing if it is none */
+void kup_hugetlb_drop(u32 pfn);				/* of a record in the pool; any process context */
+int kup_hugetlb_attach(struct mm_struct *mm, struct kup_record *rec, char *why);	/* eager: all of it */
+int kup_hugetlb_attach_file(struct kup_shmem *s, struct kup_record *rec);
 
 /* adopt.c */
 void kup_release_handover(void);		/* every record done: what is left goes to the kernel, state IDLE */

@@ -86,6 +86,18 @@ KUP_SYM(folio_memcg_alloc_deferred)
 KUP_SYM(shmem_charge)
 KUP_SYM(shmem_uncharge)
 
+/* hugetlb.c; without them no process with huge pages of hugetlbfs is taken */
+#ifdef CONFIG_HUGETLB_PAGE
+KUP_SYM_MAYBE(size_to_hstate)
+#endif
+#if defined(HAVE_FOLIO_ISOLATE_HUGETLB) || defined(HAVE_PAGE_ISOLATE_HUGETLB_RENAMED)
+KUP_SYM_MAYBE(folio_isolate_hugetlb)
+#else
+KUP_SYM_MAYBE(isolate_hugetlb)
+#endif
+KUP_SYM_MAYBE(migrate_pages)
+KUP_SYM_MAYBE(putback_movable_pages)
+
 /* hooks */
 KUP_SYM(ftrace_location)
 

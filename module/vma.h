@@ -19,4 +19,10 @@ static inline bool kup_vma_is_private(const struct vm_area_struct *vma)
 	return inode ? S_ISREG(inode->i_mode) && !IS_DAX(inode) : !vma->vm_ops;
 }
 
+/* Has it pages of hugetlbfs that are the process's own? */
+static inline bool kup_vma_is_hugetlb(const struct vm_area_struct *vma)
+{
+	return vma->vm_flags & VM_HUGETLB && !(vma->vm_flags & VM_MAYSHARE);
+}
+
 #endif
