@@ -19,6 +19,7 @@
 #include "carry.h"
 #include "device.h"
 #include "files.h"
+#include "hugetlb.h"
 #include "json.h"
 #include "util.h"
 
@@ -78,7 +79,7 @@ void kup_carry_file(struct kup_carry *c, const struct kup_task *t, const char *o
 }
 
 /* One CRIU restores each tree, and makes its own of it. */
-void kup_carry_shared(struct kup_carry *c, const struct kup_task *t, const char *object, const struct stat *st, const char *kind)
+bool kup_carry_shared(struct kup_carry *c, const struct kup_task *t, const char *object, const struct stat *st, const char *kind)
 {
 	struct kup_shared *more;
 	char comm[16];
@@ -94,13 +95,29 @@ void kup_carry_shared(struct kup_carry *c, const struct kup_task *t, const char 
 			kup_refuse(c, t, object, "name a process that both descend from, or let them share a file in /dev/shm",
 				   "it is shared with pid %d (%s), which is kept as another tree: each would get its own", s->pid,
 				   kup_task_comm(s->pid, comm));
-		return;
+		return false;
 	}
 	more = realloc(c->shared, (c->nr_shared + 1) * sizeof(*more));
 	if (!more)
-		return;		/* what is preserved is looked at again (shmem.c) */
+		return true;	/* what is preserved is looked at again (shmem.c) */
 	c->shared = more;
 	c->shared[c->nr_shared++] = (struct kup_shared){ st->st_dev, st->st_ino, c->tree, t->pid };
+	return true;
+}
+
+void kup_carry_huge(struct kup_carry *c, const struct kup_task *t, const char *object, uint64_t bytes)
+{
+	const uint64_t pool = kup_hugetlb_pool(), before = c->huge_pages;
+
+	if (c->fallback && !c->tree->hugetlb)
+		kup_refuse(c, t, object, "switch without --fallback, or let it use transparent huge pages",
+			   "huge pages of hugetlbfs, which a fallback would need twice");
+	c->tree->hugetlb = true;
+	c->huge_pages += bytes / KUP_HUGE_BYTES;
+	if (before <= pool && c->huge_pages > pool)
+		kup_refuse(c, t, object, "make the pool larger (vm.nr_hugepages), or let it map less",
+			   "with it %llu huge pages of hugetlbfs are mapped, and the pool has %llu: CRIU could not map them",
+			   (unsigned long long)c->huge_pages, (unsigned long long)pool);
 }
 
 static long status_field(const char *status, const char *name)
@@ -344,11 +361,11 @@ static pid_t low_pids(void)
 	return nr;
 }
 
-struct json_object *kup_carry_forest(struct kup_forest *forest, int dev, const struct kup_criu *criu, struct json_object *files,
+struct json_object *kup_carry_forest(struct kup_forest *forest, int dev, const struct kup_criu *criu, bool fallback, struct json_object *files,
 				     struct kup_err *err)
 {
 	struct json_object *array = json_object_new_array();
-	struct kup_carry c = { .forest = forest, .criu = criu, .files = files };
+	struct kup_carry c = { .forest = forest, .criu = criu, .fallback = fallback, .files = files };
 	struct kup_unix_sock *socks = NULL;
 	size_t i, j;
 	int ret;

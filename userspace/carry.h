@@ -9,6 +9,7 @@
 #define KUP_CARRY_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -42,6 +43,8 @@ struct kup_carry {
 	struct json_object *files;		/* see files.h */
 	struct kup_shared *shared;		/* memory without a name that was seen so far */
 	size_t nr_shared;
+	bool fallback;
+	uint64_t huge_pages;			/* of hugetlbfs, that CRIU will reserve, as far as was looked */
 	struct json_object *refused;		/* array of { pid, comm, object, why, next } */
 	struct json_object *carried;		/* of the process at hand: kind -> count */
 };
@@ -74,8 +77,15 @@ void kup_carry_file(struct kup_carry *c, const struct kup_task *t, const char *o
 /**
  * kup_carry_shared - memory of a memfd or without any file: refused if a process of another tree has it, too
  * @kind: as for kup_carried()
+ *
+ * Return: whether it was not seen before.
  */
-void kup_carry_shared(struct kup_carry *c, const struct kup_task *t, const char *object, const struct stat *st, const char *kind);
+bool kup_carry_shared(struct kup_carry *c, const struct kup_task *t, const char *object, const struct stat *st, const char *kind);
+
+/**
+ * kup_carry_huge - @bytes of hugetlbfs, which the pool has to have when CRIU maps them, used or not; refused if it has not
+ */
+void kup_carry_huge(struct kup_carry *c, const struct kup_task *t, const char *object, uint64_t bytes);
 
 void kup_carry_vmas(struct kup_carry *c, const struct kup_task *t);	/* carry_vma.c */
 void kup_carry_fds(struct kup_carry *c, const struct kup_task *t);	/* carry_fd.c */
@@ -87,12 +97,13 @@ void kup_carry_watches(struct kup_carry *c, const struct kup_task *t, const char
  * kup_carry_forest - look at every process
  * @dev: the module's device, or -1: then what would stay in place isn't told
  * @criu: the CRIU that would be used
+ * @fallback: whether the old kernel stays at hand
  * @files: object to which files that must be carried are added, see files.h
  *
  * Return: array of { pid, comm, threads, cgroup, memory: {...}, carried: {...}, refused: [...] } for json_object_put(); NULL and
  * @err if that is impossible.
  */
-struct json_object *kup_carry_forest(struct kup_forest *forest, int dev, const struct kup_criu *criu, struct json_object *files,
+struct json_object *kup_carry_forest(struct kup_forest *forest, int dev, const struct kup_criu *criu, bool fallback, struct json_object *files,
 				     struct kup_err *err);
 
 /* So long a process may have its parent's memory, in milliseconds, before that counts. */

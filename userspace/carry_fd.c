@@ -23,6 +23,7 @@
 
 #include "carry.h"
 #include "files.h"
+#include "hugetlb.h"
 #include "util.h"
 
 #define GHOST_LIMIT	(1ull << 20)	/* CRIU's default for the content of a deleted file */
@@ -367,13 +368,16 @@ static void look_file(struct kup_carry *c, const struct kup_task *t, const struc
 	if (kup_starts(fd->link, "/memfd:secret")) {
 		kup_refuse(c, t, fd->object, "run it without memfd_secret()", "secret memory can't be read, so it can't be carried");
 	} else if (kup_starts(fd->link, "/memfd:")) {
-		kup_carry_shared(c, t, fd->object, &fd->st, "memfd");
+		if (fd->fs == HUGETLBFS_MAGIC && fd->st.st_blksize != KUP_HUGE_BYTES)
+			kup_refuse(c, t, fd->object, "let it use those of 2 MiB", "huge pages of hugetlbfs that are not of 2 MiB");
+		else if (kup_carry_shared(c, t, fd->object, &fd->st, "memfd") && fd->fs == HUGETLBFS_MAGIC)
+			kup_carry_huge(c, t, fd->object, fd->st.st_size);
 	} else if (is_namespace(fd)) {
 		kup_carried(c, "namespace");
 	} else if (fd->fs == MQUEUE_MAGIC) {
 		kup_refuse(c, t, fd->object, "close the queue", "a POSIX message queue isn't carried by CRIU");
 	} else if (fd->fs == HUGETLBFS_MAGIC) {
-		kup_refuse(c, t, fd->object, "let it use transparent huge pages", "a file of hugetlbfs");
+		kup_refuse(c, t, fd->object, "let it use transparent huge pages", "a file of a mounted hugetlbfs");
 	} else if (deleted && fd->st.st_nlink) {
 		kup_refuse(c, t, fd->object, "restart it, or close the file", "its file was replaced or renamed: CRIU can't find it by name");
 	} else if (deleted && S_ISREG(fd->st.st_mode) && (uint64_t)fd->st.st_blocks * 512 > GHOST_LIMIT) {

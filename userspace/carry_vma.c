@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "carry.h"
+#include "hugetlb.h"
 #include "util.h"
 
 #define LOOK_MAX	(2ull << 30)	/* what CRIU may take to look at one area */
@@ -19,7 +20,7 @@ struct vma {
 	unsigned int major, minor;
 	unsigned long ino;
 	char *path;		/* "" if it has none */
-	unsigned long rss_kb;
+	unsigned long rss_kb, page_kb;
 	int pkey;
 };
 
@@ -32,7 +33,6 @@ static const struct {
 	{ "um", 0, "watched by userfaultfd (missing)", "let it unregister the range" },
 	{ "uw", 0, "watched by userfaultfd (write protect)", "let it unregister the range" },
 	{ "ui", 0, "watched by userfaultfd (minor)", "let it unregister the range" },
-	{ "ht", 0, "huge pages of hugetlbfs", "let it use transparent huge pages" },
 	{ "mm", 0, "memory of a device", "stop what maps the device" },
 	{ "ss", 40000, "a shadow stack, which this CRIU doesn't carry", "run it without GLIBC_TUNABLES x86 shadow stacks" },
 	{ "sl", 0, "sealed by mseal(), and could not be unmapped on restore", "run it without sealing" },
@@ -131,6 +131,40 @@ static bool look_size(struct kup_carry *c, const struct kup_task *t, const struc
 	return false;
 }
 
+/* Memory of hugetlbfs, of MAP_HUGETLB or a memfd. */
+static void look_huge(struct kup_carry *c, const struct kup_task *t, const struct vma *v, const char *flags)
+{
+	const bool is_private = v->perms[3] == 'p', has_name = !kup_starts(v->path, "/memfd:") && !kup_starts(v->path, "/anon_hugepage");
+	char link[80], object[256];
+	struct stat st;
+
+	if (v->page_kb != KUP_HUGE_BYTES >> 10) {
+		refuse(c, t, v, "let it use those of 2 MiB", "huge pages of hugetlbfs that are not of 2 MiB");
+		return;
+	}
+	if (has_name) {
+		refuse(c, t, v, "let it use MAP_HUGETLB or MFD_HUGETLB without a file, or transparent huge pages",
+		       kup_starts(v->path, "/SYSV") ? "huge pages of System V shared memory" : "a file of a mounted hugetlbfs");
+		return;
+	}
+	if (is_private && c->criu->version < 31800) {
+		refuse(c, t, v, "install criu 3.18 or later, or let it use transparent huge pages",
+		       "private huge pages of hugetlbfs, which CRIU before 3.18 reserves twice");
+		return;
+	}
+	snprintf(link, sizeof(link), "/proc/%d/map_files/%lx-%lx", t->pid, v->start, v->end);
+	if (stat(link, &st))
+		return;		/* unmapped meanwhile */
+	snprintf(object, sizeof(object), "mapping %lx-%lx %s", v->start, v->end, v->path);
+	if (is_private) {
+		kup_carried(c, "huge page mapping");
+		kup_carry_huge(c, t, object, strstr(flags, "nr") ? 0 : v->end - v->start);	/* MAP_NORESERVE */
+	}
+	if (!kup_starts(v->path, "/anon_hugepage") || !is_private)
+		if (kup_carry_shared(c, t, object, &st, "shared memory mapping"))
+			kup_carry_huge(c, t, object, st.st_size);
+}
+
 static void look_vma(struct kup_carry *c, const struct kup_task *t, const struct vma *v, const char *flags)
 {
 	const char *f;
@@ -148,6 +182,10 @@ static void look_vma(struct kup_carry *c, const struct kup_task *t, const struct
 	if (strstr(flags, "io") || strstr(flags, "pf")) {
 		refuse(c, t, v, strstr(v->path, "uprobes") ? "remove the uprobes (perf, bpftrace) from it" : "stop what maps it",
 		       "memory of a device or of the kernel");
+		return;
+	}
+	if (strstr(flags, "ht")) {
+		look_huge(c, t, v, flags);
 		return;
 	}
 	if (!look_size(c, t, v))
@@ -184,6 +222,8 @@ void kup_carry_vmas(struct kup_carry *c, const struct kup_task *t)
 			v = n;
 		} else if (kup_starts(line, "Rss:")) {
 			v.rss_kb = strtoul(line + 4, NULL, 10);
+		} else if (kup_starts(line, "KernelPageSize:")) {
+			v.page_kb = strtoul(line + 15, NULL, 10);
 		} else if (kup_starts(line, "ProtectionKey:")) {
 			v.pkey = atoi(line + 14);
 		} else if (kup_starts(line, "VmFlags: ") && v.path) {

@@ -38,6 +38,7 @@
 #include "device.h"
 #include "files.h"
 #include "health.h"
+#include "hugetlb.h"
 #include "json.h"
 #include "keep.h"
 #include "kup.h"
@@ -367,6 +368,8 @@ static int at_barrier(void *ctx, const char *action, struct kup_err *err)
 			ret = kup_plan_each_task(r->plan, attach, &a);
 		if (!ret)
 			ret = kup_shmem_attach(r->dev, r->plan, err);
+		if (!ret)
+			kup_hugetlb_settle(r->plan);
 		return ret ? ret : step(r, "resume", err);
 	}
 	rearm_timers(r->plan);
@@ -407,6 +410,8 @@ static int run_criu(struct restoring *r, const struct kup_criu *criu, struct kup
 	}
 	kup_sysctl_lend(KUP_OVERCOMMIT, "1");
 	ret = step(r, "restore", err);
+	if (!ret)
+		ret = kup_hugetlb_grow(r->plan, err);
 	/* A restore that was killed may have left loopback closed, on which CRIU tries now what this kernel can. */
 	if (!ret)
 		ret = kup_device_netlock(r->dev, KUP_NETLOCK_ALL, err);

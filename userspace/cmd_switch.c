@@ -37,6 +37,7 @@
 #include "files.h"
 #include "guard.h"
 #include "health.h"
+#include "hugetlb.h"
 #include "keep.h"
 #include "kexec.h"
 #include "kup.h"
@@ -125,6 +126,7 @@ static int read_again(struct switching *s, struct kup_err *err)
 		now.file_locks = old->file_locks;
 		now.ext_unix = old->ext_unix;
 		now.timerfds = old->timerfds;
+		now.hugetlb = old->hugetlb;
 		/* the cgroup that counts is the one it came from */
 		for (size_t j = 0; j < now.nr; j++) {
 			const struct kup_task *was = kup_tree_find(old, now.tasks[j].pid);
@@ -174,7 +176,7 @@ static int freeze(struct switching *s, struct kup_err *err)
 /* What they have got hold of since the survey is carried as well, or refused; what they have let go of is not. */
 static int look_again(struct switching *s, struct kup_err *err)
 {
-	struct json_object *files = json_object_new_object(), *processes = kup_carry_forest(s->forest, -1, s->criu, files, err);
+	struct json_object *files = json_object_new_object(), *processes = kup_carry_forest(s->forest, -1, s->criu, s->conf->fallback, files, err);
 	int ret;
 
 	json_object_put(s->files);
@@ -212,6 +214,7 @@ static int at_pre_dump(void *ctx, const char *action, struct kup_err *err)
 	s->plan = kup_plan_new(s->forest, s->criu, uts.release, s->to);
 	kup_health_to_plan(s->conf, s->plan);
 	json_object_object_add(s->plan, "verify", json_object_new_boolean(s->conf->verify));
+	kup_hugetlb_note(s->forest, s->plan);
 	ret = kup_step_begin(&s->steps, "preserve", err);
 	for (i = 0; i < s->forest->nr && !ret; i++)
 		ret = preserve_tree(s, &s->forest->trees[i], err);
@@ -258,8 +261,10 @@ static int dump(struct switching *s, struct kup_err *err)
 			return kup_err_set(err, ret, "%s: %s", j->images, strerror(-ret));
 	}
 	ret = kup_step_begin(&s->steps, "start-criu", err);
+	kup_hugetlb_lend(s->forest);
 	if (!ret)
 		ret = kup_criu_run_all(&run, err);
+	kup_hugetlb_return();
 	if (!ret)
 		ret = kup_step_end(&s->steps, err);
 	if (!ret && s->stop_after == STAGE_DUMP) {

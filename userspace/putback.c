@@ -8,6 +8,7 @@
 
 #include <json-c/json.h>
 
+#include "hugetlb.h"
 #include "device.h"
 #include "prepared.h"
 #include "putback.h"
@@ -78,6 +79,7 @@ int kup_put_back(int dev, struct kup_freeze *freeze, size_t nr, struct kup_err *
 	}
 	kup_remove_tree(KUP_IMAGES_DIR);
 	unlink(SWITCH_FILE);
+	kup_hugetlb_return();
 	unlink(KUP_RUN_DIR "/hook");	/* of one that was killed */
 	return ret;
 }

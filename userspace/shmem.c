@@ -15,6 +15,7 @@
 
 #include "device.h"
 #include "files.h"
+#include "hugetlb.h"
 #include "json.h"
 #include "shmem.h"
 #include "util.h"
@@ -27,7 +28,7 @@ struct seen {
 
 /* A walk through all of them, each file once. */
 struct walk {
-	dev_t fs;		/* where memory is that no file system shows */
+	dev_t fs, huge_fs;	/* where memory is that no file system shows; of huge pages, 0 if there are none */
 	const struct kup_tree *tree;
 	struct seen *seen;
 	size_t nr;
@@ -40,7 +41,7 @@ struct walk {
 	struct kup_err *err;
 };
 
-/* One tmpfs, mounted nowhere, has all memfds and all MAP_SHARED memory that has no file. */
+/* One tmpfs, mounted nowhere, has all memfds and all MAP_SHARED memory that has no file; one hugetlbfs those of huge pages. */
 static int find_fs(struct walk *w)
 {
 	int fd = memfd_create("kup-ppp", MFD_CLOEXEC), ret = 0;
@@ -50,15 +51,21 @@ static int find_fs(struct walk *w)
 		ret = kup_err_set(w->err, -errno, "memfd: %s", strerror(errno));
 	else
 		w->fs = st.st_dev;
+	w->huge_fs = kup_hugetlb_dev();
 	if (fd >= 0)
 		close(fd);
 	return ret;
 }
 
+static bool is_nameless(const struct walk *w, dev_t dev)
+{
+	return dev == w->fs || (w->huge_fs && dev == w->huge_fs);
+}
+
 /* One CRIU restores each tree: what has no name would be one thing for each of them. */
 static int see_again(const struct walk *w, const struct seen *s, pid_t pid)
 {
-	if (s->st.st_dev != w->fs || s->tree == w->tree)
+	if (!is_nameless(w, s->st.st_dev) || s->tree == w->tree)
 		return 0;
 	kup_err_set(w->err, -ENOTSUP, "pid %d and pid %d share memory, and are of two trees: each would get its own", s->pid, pid);
 	kup_err_next(w->err, "name a process that both descend from, or let them share a file in /dev/shm");
@@ -95,9 +102,12 @@ static int walk_mapped(struct walk *w, pid_t pid)
 	while (ret >= 0 && (line = strsep(&rest, "\n"))) {
 		unsigned long start, end;
 		unsigned int major, minor;
-		char path[80], at[32];
+		char path[80], at[32], perms[5];
 
-		if (sscanf(line, "%lx-%lx %*s %*x %x:%x", &start, &end, &major, &minor) != 4 || makedev(major, minor) != w->fs)
+		if (sscanf(line, "%lx-%lx %4s %*x %x:%x", &start, &end, perms, &major, &minor) != 5 || !is_nameless(w, makedev(major, minor)))
+			continue;
+		/* what a process has there for itself is in no file */
+		if (perms[3] == 'p' && strstr(line, " /anon_hugepage"))
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", pid, start, end);
 		snprintf(at, sizeof(at), "map %lx", start);
@@ -119,7 +129,7 @@ static int walk_open(struct walk *w, pid_t pid)
 	d = opendir(path);
 	while (d && ret >= 0 && (e = readdir(d))) {
 		snprintf(path, sizeof(path), "/proc/%d/fd/%s", pid, e->d_name);
-		if (e->d_name[0] == '.' || stat(path, &st) || st.st_dev != w->fs || !S_ISREG(st.st_mode))
+		if (e->d_name[0] == '.' || stat(path, &st) || !is_nameless(w, st.st_dev) || !S_ISREG(st.st_mode))
 			continue;
 		snprintf(at, sizeof(at), "fd %.20s", e->d_name);
 		ret = see(w, path, pid, at);

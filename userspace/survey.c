@@ -42,7 +42,7 @@ int kup_survey(const struct kup_conf *conf, struct kup_survey *s, struct kup_err
 	ret = kup_targets_resolve(conf->targets, conf->nr_targets, &s->forest, err);
 	if (ret)
 		return ret;
-	s->processes = kup_carry_forest(&s->forest, s->host.dev, &s->host.criu, s->files, &of_process);
+	s->processes = kup_carry_forest(&s->forest, s->host.dev, &s->host.criu, conf->fallback, s->files, &of_process);
 	s->keep = kup_keep_look(conf, &s->forest, kup_json_text(s->host.facts, "kernel_release"), s->files, &keep_bytes, &of_keep);
 	keep = kup_keep_refused(s->keep);
 	if (s->processes) {
