@@ -365,8 +365,7 @@ static int adopt(struct kup_adopt *a)
 	new.h = h;
 	kup_new = new;
 	atomic64_set(&kup_new.unbound, h->nr_frames);
-	for (i = 0; i < h->nr_mms; i++)
-		kup_hugetlb_adopt(&kup_new.rec[i]);
+	kup_hugetlb_adopt();
 	kup_store_publish(&kup_new.stream);
 	goto out;
 

@@ -331,6 +331,7 @@ int kup_commit(char *why)
 		kup_say(why, "no thread to bind memory in the background: error %d", err);
 		return err;
 	}
+	kup_hugetlb_end();
 	kup_fallback_end(true);
 	kup_new.commit_ns = ktime_get_ns();
 	kup_set_state(KUP_STATE_DRAINING);
@@ -351,6 +352,7 @@ int kup_new_abort(char *why)
 			return -EBUSY;
 		}
 	}
+	kup_hugetlb_end();
 	kup_fallback_end(false);
 	for (i = 0; i < kup_new.h->nr_mms; i++) {
 		if (kup_new.rec[i].att)

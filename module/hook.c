@@ -9,7 +9,7 @@
  *   pagemap_read, do_pagemap_cmd  CRIU asks here which pages to copy: not one that only came back because somebody looked at it
  *   shmem_file_llseek, default_llseek  and here which of shared memory, by SEEK_DATA; the second is of hugetlbfs
  *   hugetlb_fault          as handle_mm_fault: get_user_pages() calls it by itself up to 6.5
- *   hugetlb_reserve_pages  CRIU maps a file of hugetlbfs to dump it, and would reserve all of it once more
+ *   hugetlb_reserve_pages  CRIU maps a file of hugetlbfs to dump it, and to fill it in, and would reserve all of it once more
  *   folio_mc_copy          the content of a page of hugetlbfs that is moved to its frame, where it is already
  *   userfaultfd_ioctl      UFFDIO_COPY and its like fill holes; so nothing is left unbound before a range is registered
  *   write_enabled_file_bool  debugfs kprobes/enabled = 0 would silently end all probes: -EBUSY (with hook=kprobe)
@@ -227,6 +227,11 @@ static __used long on_llseek(struct file *file, loff_t offset, int whence)
 	return ret;
 }
 
+/* As STUB_ARGUMENTS() saves them. */
+struct arguments {
+	unsigned long r9, r8, rcx, rdx, rsi, rdi;
+};
+
 static __used long on_hugetlb_fault(struct mm_struct *mm, struct vm_area_struct *vma, unsigned long addr, unsigned int flags)
 {
 	return on_fault(vma, addr, flags);
@@ -239,11 +244,13 @@ static __used notrace long kup_stub_copy(void)
 	return 0;
 }
 
-/* In place of hugetlb_reserve_pages(): as if it were mapped by MAP_NORESERVE. True, or not negative, by version. */
-static __used notrace long kup_stub_reserve(void)
+/* hugetlb_reserve_pages(inode, from, to, vma, flags): as if it were mapped by MAP_NORESERVE. */
+static __used long on_reserve(struct arguments *args)
 {
+	if (kup_hugetlb_reserves_none((struct inode *)args->rdi, (struct vm_area_struct *)args->rcx))
+		args->r8 |= VM_NORESERVE;
 	leave();
-	return 1;
+	return 0;
 }
 
 static __used long on_coredump(void)
@@ -332,6 +339,28 @@ void kup_hook_original(void);	/* never defined: only its type is used */
 	    ".size kup_stub_" #name ", . - kup_stub_" #name "\n"		\
 	    ".popsection\n")
 
+/* The same for a handler that changes arguments, and then the original goes on. */
+#define STUB_ARGUMENTS(name, handler)						\
+	DEFINE_STATIC_CALL_NULL(kup_orig_##name, kup_hook_original);		\
+	extern const char kup_stub_##name[];					\
+	asm(".pushsection .text, \"ax\"\n"					\
+	    ".balign 16\n"							\
+	    ".globl kup_stub_" #name "\n"					\
+	    ".type kup_stub_" #name ", @function\n"				\
+	    "kup_stub_" #name ":\n"						\
+	    ASM_ENDBR								\
+	    "	push %rdi\n	push %rsi\n	push %rdx\n	push %rcx\n"		\
+	    "	push %r8\n	push %r9\n"					\
+	    "	mov %rsp, %rdi\n"						\
+	    "	sub $8, %rsp\n"							\
+	    "	call " #handler "\n"						\
+	    "	add $8, %rsp\n"							\
+	    "	pop %r9\n	pop %r8\n"					\
+	    "	pop %rcx\n	pop %rdx\n	pop %rsi\n	pop %rdi\n"		\
+	    "	jmp " STATIC_CALL_TRAMP_STR(kup_orig_##name) "\n"		\
+	    ".size kup_stub_" #name ", . - kup_stub_" #name "\n"		\
+	    ".popsection\n")
+
 STUB(fault, on_fault);
 STUB(madvise, on_madvise);
 STUB(vector_madvise, on_vector_madvise);
@@ -340,6 +369,7 @@ STUB(pagemap_scan, on_pagemap);
 STUB(llseek, on_llseek);
 STUB(default_llseek, on_llseek);
 STUB(hugetlb_fault, on_hugetlb_fault);
+STUB_ARGUMENTS(reserve, on_reserve);
 STUB(coredump, on_coredump);
 STUB(prctl, on_prctl);
 STUB(uffd, on_uffd);
@@ -382,7 +412,7 @@ static bool want_hugetlb_fault(unsigned long mm, unsigned long vma)
 
 static bool want_reserve(unsigned long inode, unsigned long from)
 {
-	return kup_shmem_is_hidden((struct inode *)inode);
+	return kup_shmem_is_hidden((struct inode *)inode) || kup_hugetlb_is_restoring();
 }
 
 static bool want_copy(unsigned long to, unsigned long from)
@@ -434,7 +464,7 @@ static struct hook hooks[] = {
 	{ HOOK(llseek), .symbol = { "shmem_file_llseek" }, .needed = true },
 	{ HOOK(default_llseek), .symbol = { "default_llseek" }, .needed = true },
 	{ HOOK(hugetlb_fault), .symbol = { "hugetlb_fault" }, .needed = IS_ENABLED(CONFIG_HUGETLB_PAGE) },
-	{ .want = want_reserve, .stub = (const char *)kup_stub_reserve, .symbol = { "hugetlb_reserve_pages" }, .maybe = true },	/* no original */
+	{ HOOK(reserve), .symbol = { "hugetlb_reserve_pages" }, .maybe = true },
 	{ .want = want_copy, .stub = (const char *)kup_stub_copy, .symbol = { "folio_mc_copy" }, .maybe = true },	/* no original */
 	/* renamed in 6.17 ("coredump: rename do_coredump() to vfs_coredump()") */
 	{ HOOK(coredump), .symbol = { "do_coredump", "vfs_coredump" } },

@@ -5,13 +5,15 @@
  *
  *   1. ADOPT counts the frames of the handover into the pool, as free ones. So what CRIU maps can be reserved. On no list of free
  *      pages is any of them: nobody but us can take one.
- *   2. ATTACH, while the process stands still, has the kernel fault in each page, which is an empty one of the pool's; ATTACH_SHMEM has
+ *   2. CRIU maps each file once to fill it in, and anew where processes have it; one that is there for a private mapping only as well, before
+ *      3.18. So what it maps of files is not reserved then, but by ATTACH_SHMEM, as far as files are shared.
+ *   3. ATTACH, while the process stands still, has the kernel fault in each page, which is an empty one of the pool's; ATTACH_SHMEM has
  *      it allocate them in the file. So all accounting (reservations, cgroups, rmap, page cache) is the kernel's own.
- *   3. Then the kernel migrates that page to the frame: for that a frame becomes a page of the pool that is in use. The copying is left
+ *   4. Then the kernel migrates that page to the frame: for that a frame becomes a page of the pool that is in use. The copying is left
  *      out (compat/hugetlb.h). The empty page goes back to the pool, and is the next one to be faulted in: one more than the pool
  *      had is enough. Userspace sees to it that there is one.
- *   4. If it cannot be migrated, since somebody else has a reference, it gets the content, and the frame is the free page of the pool.
- *   5. A frame that nobody attached, or behind a file's end, is a free page of the pool in the end.
+ *   5. If it cannot be migrated, since somebody else has a reference, it gets the content, and the frame is the free page of the pool.
+ *   6. A frame that nobody attached, or behind a file's end, is a free page of the pool in the end.
  *
  * What others take meanwhile is other free pages: a pool has as many that are not reserved as it had in the old kernel.
  * It cannot be with a fallback: copies of all would be needed at once.
@@ -37,6 +39,9 @@ static struct {
 	struct folio *to;		/* and where to */
 } moving;				/* written under kup.lock */
 
+static struct pid *restorer;		/* an address only, to compare */
+static bool hooked;			/* from ADOPT on; kup.lock */
+
 bool kup_hugetlb_is_moving(unsigned long to)
 {
 	return READ_ONCE(moving.task) == current && moving.to == (struct folio *)to;
@@ -53,7 +58,7 @@ static spinlock_t *pool_lock(void)
 
 const char *kup_hugetlb_missing(void)
 {
-	static const char *const needed[] = { "hugetlb_lock", "size_to_hstate", "migrate_pages", "putback_movable_pages" };
+	static const char *const needed[] = { "hugetlb_lock", "size_to_hstate", "hugetlb_reserve_pages", "migrate_pages", "putback_movable_pages" };
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(needed); i++)
@@ -87,15 +92,54 @@ static void count(u32 pfn, long nr_pages, long free_pages)
 	spin_unlock_irq(pool_lock());
 }
 
-void kup_hugetlb_adopt(struct kup_record *rec)
+void kup_hugetlb_adopt(void)
 {
-	u32 i;
+	bool any = false;
+	u32 i, n;
 
-	if (!(rec->mm->flags & KUP_MM_HUGETLB) || kup_hugetlb_missing())
-		return;
-	for (i = 0; i < rec->mm->nr_chunks; i++)
-		count(rec->chunks[i].value, 1, 1);
-	rec->in_pool = true;
+	for (n = 0; n < kup_new.h->nr_mms && !kup_hugetlb_missing(); n++) {
+		struct kup_record *rec = &kup_new.rec[n];
+
+		if (!(rec->mm->flags & KUP_MM_HUGETLB))
+			continue;
+		for (i = 0; i < rec->mm->nr_chunks; i++)
+			count(rec->chunks[i].value, 1, 1);
+		rec->in_pool = any = true;
+	}
+	hooked = any && !kup_hook_arm();
+}
+
+void kup_hugetlb_restorer(void)
+{
+	lockdep_assert_held(&kup.lock);
+	if (hooked && kup.state == KUP_STATE_ADOPTED)
+		WRITE_ONCE(restorer, task_tgid(current));
+}
+
+void kup_hugetlb_end(void)
+{
+	lockdep_assert_held(&kup.lock);
+	WRITE_ONCE(restorer, NULL);
+	if (hooked)
+		kup_hook_disarm();
+	hooked = false;
+}
+
+bool kup_hugetlb_is_restoring(void)
+{
+	struct pid *tgid = READ_ONCE(restorer);
+	bool is;
+
+	rcu_read_lock();
+	is = tgid && kup_descends_from(tgid);
+	rcu_read_unlock();
+	return is;
+}
+
+/* To fill a file in CRIU maps it shared, whoever had it, and how. ATTACH_SHMEM reserves it, if it is not only there for private mappings. */
+bool kup_hugetlb_reserves_none(const struct inode *inode, const struct vm_area_struct *vma)
+{
+	return kup_shmem_is_hidden(inode) || (vma && vma->vm_flags & VM_MAYSHARE && kup_hugetlb_is_restoring());
 }
 
 /* One page of the pool, in use, with one reference. It was counted as a free one. */
@@ -295,6 +339,7 @@ static int attach_file_chunk(struct kup_shmem *s, struct kup_record *rec, u32 i)
 
 int kup_hugetlb_attach_file(struct kup_shmem *s, struct kup_record *rec)
 {
+	struct address_space *mapping = rec->file->f_mapping;
 	int err = check_attach(rec, s->why);
 	u32 i;
 
@@ -303,6 +348,11 @@ int kup_hugetlb_attach_file(struct kup_shmem *s, struct kup_record *rec)
 	if (huge_page_size(hstate_file(rec->file)) != PMD_SIZE) {
 		kup_say(s->why, "shared memory %u (%s): the file has huge pages of another size", s->id, rec->mm->comm);
 		return -EOPNOTSUPP;
+	}
+	if ((rec->mm->nr_chunks || mapping_writably_mapped(mapping)) &&
+	    !kup_compat_reserve_hugetlb(mapping->host, i_size_read(mapping->host) >> PMD_SHIFT)) {
+		kup_say(s->why, "shared memory %u (%s): the pool has too few huge pages to reserve it", s->id, rec->mm->comm);
+		return -ENOMEM;
 	}
 	err = kup_hook_arm();
 	if (err)
@@ -334,8 +384,26 @@ u64 kup_hugetlb_free(void)
 	return 0;
 }
 
-void kup_hugetlb_adopt(struct kup_record *rec)
+void kup_hugetlb_adopt(void)
 {
+}
+
+void kup_hugetlb_restorer(void)
+{
+}
+
+void kup_hugetlb_end(void)
+{
+}
+
+bool kup_hugetlb_is_restoring(void)
+{
+	return false;
+}
+
+bool kup_hugetlb_reserves_none(const struct inode *inode, const struct vm_area_struct *vma)
+{
+	return false;
 }
 
 void kup_hugetlb_drop(u32 pfn)

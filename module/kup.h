@@ -25,6 +25,7 @@
 #include <uapi/kup_ppp.h>
 
 struct inode;
+struct pid;
 struct kup_space;
 
 /**
@@ -69,11 +70,17 @@ int kup_symbols_init(char *why, size_t len);	/* all or -ENODEV with the missing 
 bool kup_is_hugetlbfs(const struct file *file);
 bool kup_is_tmpfs(const struct file *file);		/* a regular file of it; shared memory is one, whatever it came from */
 bool kup_shmem_is_kept(const struct file *file);	/* by PRESERVE_SHMEM. Any context, under RCU */
+bool kup_descends_from(struct pid *tgid);		/* current, or is it. Any context, under RCU
+						   @tgid: an address only, to compare */
 bool kup_shmem_is_hidden(const struct inode *inode);	/* it is, and current is not to see its data */
 
 /* hugetlb.c */
+void kup_hugetlb_restorer(void);			/* current reads the store: it, or who descends from it, restores. kup.lock */
+void kup_hugetlb_end(void);				/* it is restored, or given up. kup.lock, sleeps */
 const char *kup_hugetlb_missing(void);			/* what this kernel lacks, or NULL */
 bool kup_hugetlb_is_moving(unsigned long to);		/* current does, to this folio. Any context */
+bool kup_hugetlb_is_restoring(void);			/* current does, and what it maps of files is reserved later. Any context */
+bool kup_hugetlb_reserves_none(const struct inode *inode, const struct vm_area_struct *vma);	/* current, by this mapping */
 u64 kup_hugetlb_free(void);				/* free pages of the pool; of 2 MiB */
 
 struct kup_ctx {

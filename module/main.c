@@ -283,6 +283,8 @@ static ssize_t kup_read(struct file *file, char __user *buf, size_t len, loff_t 
 		return -EINTR;
 	if (kup.state == KUP_STATE_ADOPTED || kup.state == KUP_STATE_DRAINING)
 		ret = kup_store_read(buf, len, pos);
+	if (ret > 0)
+		kup_hugetlb_restorer();
 	mutex_unlock(&kup.lock);
 	return ret;
 }

@@ -57,16 +57,24 @@ bool kup_shmem_is_kept(const struct file *file)
 	return find(file_inode(file));
 }
 
+bool kup_descends_from(struct pid *tgid)
+{
+	const struct task_struct *t;
+	bool found = false;
+
+	for (t = current; t->pid && !found; t = rcu_dereference(t->real_parent))
+		found = task_tgid((struct task_struct *)t) == tgid;
+	return found;
+}
+
 bool kup_shmem_is_hidden(const struct inode *inode)
 {
 	const struct kup_old_shmem *os;
-	const struct task_struct *t;
-	bool hidden = false;
+	bool hidden;
 
 	rcu_read_lock();
 	os = find(inode);
-	for (t = current; os && t->pid && !hidden; t = rcu_dereference(t->real_parent))
-		hidden = task_tgid((struct task_struct *)t) == os->owner;
+	hidden = os && kup_descends_from(os->owner);
 	rcu_read_unlock();
 	return hidden;
 }

@@ -126,7 +126,7 @@ bool kup_is_dead(const struct kup_attached *att);	/* its process is gone, and to
 void kup_detach(struct kup_attached *att);	/* all done, or nobody left to use it; kup.lock, sleeps */
 
 /* hugetlb.c; kup.lock */
-void kup_hugetlb_adopt(struct kup_record *rec);		/* nothing if it is none */
+void kup_hugetlb_adopt(void);				/* all records that are of it; sleeps */
 void kup_hugetlb_drop(u32 pfn);				/* of a record in the pool; any process context */
 int kup_hugetlb_attach(struct mm_struct *mm, struct kup_record *rec, char *why);	/* eager: all of it */
 int kup_hugetlb_attach_file(struct kup_shmem *s, struct kup_record *rec);

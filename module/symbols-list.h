@@ -89,6 +89,7 @@ KUP_SYM(shmem_uncharge)
 /* hugetlb.c; without them no process with huge pages of hugetlbfs is taken */
 #ifdef CONFIG_HUGETLB_PAGE
 KUP_SYM_MAYBE(size_to_hstate)
+KUP_SYM_MAYBE(hugetlb_reserve_pages)
 #endif
 #if defined(HAVE_FOLIO_ISOLATE_HUGETLB) || defined(HAVE_PAGE_ISOLATE_HUGETLB_RENAMED)
 KUP_SYM_MAYBE(folio_isolate_hugetlb)

@@ -34,6 +34,16 @@ static inline void kup_compat_mark_hugetlb(struct folio *folio)
 #endif
 }
 
+/* Reserves @nr pages of a file, by whomever they are mapped. Some may be reserved or there already. */
+static inline bool kup_compat_reserve_hugetlb(struct inode *inode, long nr)
+{
+#ifdef HAVE_HUGETLB_RESERVE_LONG	/* the number, or an error, between 6.18 and 7.3 */
+	return hugetlb_reserve_pages(inode, 0, nr, NULL, (vma_flags_t){}) >= 0;
+#else
+	return hugetlb_reserve_pages(inode, 0, nr, NULL, 0);
+#endif
+}
+
 /* What a file has at @off, with a reference, or NULL. */
 static inline struct folio *kup_compat_hugetlb_get(struct address_space *mapping, loff_t off)
 {
