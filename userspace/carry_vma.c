@@ -147,11 +147,6 @@ static void look_huge(struct kup_carry *c, const struct kup_task *t, const struc
 		       kup_starts(v->path, "/SYSV") ? "huge pages of System V shared memory" : "a file of a mounted hugetlbfs");
 		return;
 	}
-	if (is_private && c->criu->version < 31800) {
-		refuse(c, t, v, "install criu 3.18 or later, or let it use transparent huge pages",
-		       "private huge pages of hugetlbfs, which CRIU before 3.18 reserves twice");
-		return;
-	}
 	snprintf(link, sizeof(link), "/proc/%d/map_files/%lx-%lx", t->pid, v->start, v->end);
 	if (stat(link, &st))
 		return;		/* unmapped meanwhile */
@@ -160,9 +155,9 @@ static void look_huge(struct kup_carry *c, const struct kup_task *t, const struc
 		kup_carried(c, "huge page mapping");
 		kup_carry_huge(c, t, object, strstr(flags, "nr") ? 0 : v->end - v->start);	/* MAP_NORESERVE */
 	}
-	if (!kup_starts(v->path, "/anon_hugepage") || !is_private)
-		if (kup_carry_shared(c, t, object, &st, "shared memory mapping"))
-			kup_carry_huge(c, t, object, st.st_size);
+	/* One that is there for this mapping only has nothing in it, and is not reserved. */
+	if ((!is_private || st.st_blocks) && kup_carry_shared(c, t, object, &st, "shared memory mapping"))
+		kup_carry_huge(c, t, object, st.st_size);
 }
 
 static void look_vma(struct kup_carry *c, const struct kup_task *t, const struct vma *v, const char *flags)

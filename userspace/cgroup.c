@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -323,4 +325,40 @@ int kup_cgroup_join(const char *path, pid_t pid, struct kup_err *err)
 	if (!ret)
 		ret = put_pid(dir, pid);
 	return ret ? kup_err_set(err, ret, "putting pid %d into cgroup %s: %s", pid, dir, strerror(-ret)) : 0;
+}
+
+struct answer {
+	int ret;
+	struct kup_err err;
+	char result[];
+};
+
+int kup_cgroup_as(const char *path, int (*one)(void *ctx, void *result, struct kup_err *err), void *ctx, void *result, size_t size,
+		  struct kup_err *err)
+{
+	const size_t len = sizeof(struct answer) + size;
+	struct answer *a = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t child;
+	int ret;
+
+	if (a == MAP_FAILED)
+		return kup_err_set(err, -ENOMEM, "no memory");
+	a->ret = kup_err_set(&a->err, -ECHILD, "a child of kup-ppp in cgroup %s ended early", path);
+	child = fork();
+	if (!child) {
+		ret = kup_cgroup_join(path, getpid(), &a->err);
+		a->ret = ret ? ret : one(ctx, a->result, &a->err);
+		_exit(0);
+	}
+	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+	if (child < 0)
+		ret = kup_err_set(err, -errno, "fork: %s", strerror(errno));
+	else
+		ret = a->ret;
+	if (child > 0 && ret && err)
+		*err = a->err;
+	memcpy(result, a->result, size);
+	munmap(a, len);
+	return ret;
 }

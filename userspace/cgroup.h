@@ -71,4 +71,15 @@ int kup_freeze_from_json(struct json_object *o, struct kup_freeze *f);	/* 0 or -
  */
 int kup_cgroup_join(const char *path, pid_t pid, struct kup_err *err);
 
+/**
+ * kup_cgroup_as - have something done by a process of a cgroup: what the kernel charges the caller for is charged to that
+ * @path: as for kup_cgroup_join()
+ * @one: in a child of ours, which ends then
+ * @result: @size bytes that @one writes, in the child
+ *
+ * Return: what @one does, or another negative errno.
+ */
+int kup_cgroup_as(const char *path, int (*one)(void *ctx, void *result, struct kup_err *err), void *ctx, void *result, size_t size,
+		  struct kup_err *err);
+
 #endif

@@ -270,6 +270,18 @@ struct attaching {
 	struct kup_err *err;
 };
 
+struct attach_as {
+	int dev;
+	pid_t pid;
+};
+
+static int attach_as(void *ctx, void *result, struct kup_err *err)
+{
+	const struct attach_as *a = ctx;
+
+	return kup_device_attach(a->dev, a->pid, a->pid, result, err);
+}
+
 static int attach(struct json_object *task, void *ctx)
 {
 	struct attaching *a = ctx;
@@ -291,7 +303,11 @@ static int attach(struct json_object *task, void *ctx)
 
 		kup_settings_apply(kup_json_int(thread, "tid"), thread);
 	}
-	ret = kup_device_attach(a->r->dev, pid, pid, &done, a->err);
+	/* The kernel charges huge pages to the cgroup of whoever has them faulted in. */
+	if (json_object_object_get(a->r->plan, "hugetlb"))
+		ret = kup_cgroup_as(cgroup, attach_as, &(struct attach_as){ a->r->dev, pid }, &done, sizeof(done), a->err);
+	else
+		ret = kup_device_attach(a->r->dev, pid, pid, &done, a->err);
 	if (ret)
 		return ret;
 	a->r->attached = true;

@@ -66,6 +66,11 @@ uint64_t kup_hugetlb_pool(void)
 	return read_number(ALL, "nr_hugepages");
 }
 
+static struct {
+	bool lent;
+	uint64_t overcommit;	/* as it was before */
+} lent;
+
 static bool is_used(const struct kup_forest *forest)
 {
 	for (size_t i = 0; i < forest->nr; i++)
@@ -105,7 +110,7 @@ void kup_hugetlb_note(const struct kup_forest *forest, struct json_object *plan)
 		closedir(d);
 	if (!json_object_array_length(nodes))	/* a kernel without NUMA */
 		note_node(nodes, ALL);
-	json_object_object_add(o, "overcommit", json_object_new_uint64(read_number(ALL, "nr_overcommit_hugepages")));
+	json_object_object_add(o, "overcommit", json_object_new_uint64(lent.lent ? lent.overcommit : read_number(ALL, "nr_overcommit_hugepages")));
 	json_object_object_add(o, "nodes", nodes);
 	json_object_object_add(plan, "hugetlb", o);
 }
@@ -116,13 +121,15 @@ void kup_hugetlb_lend(const struct kup_forest *forest)
 
 	if (!is_used(forest) || read_number(ALL, "free_hugepages") > read_number(ALL, "resv_hugepages"))
 		return;
+	lent.overcommit = read_number(ALL, "nr_overcommit_hugepages");
 	snprintf(number, sizeof(number), "%llu", (unsigned long long)read_number(ALL, "surplus_hugepages") + 1);
-	kup_sysctl_lend(LENT, number);
+	lent.lent = !kup_sysctl_lend(LENT, number);
 }
 
 void kup_hugetlb_return(void)
 {
 	kup_sysctl_return(LENT);
+	lent.lent = false;
 }
 
 /* Return: whether there are so many. */

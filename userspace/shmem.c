@@ -3,20 +3,24 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <json-c/json.h>
 
+#include "cgroup.h"
 #include "device.h"
 #include "files.h"
 #include "hugetlb.h"
 #include "json.h"
+#include "plan.h"
 #include "shmem.h"
 #include "util.h"
 
@@ -102,12 +106,9 @@ static int walk_mapped(struct walk *w, pid_t pid)
 	while (ret >= 0 && (line = strsep(&rest, "\n"))) {
 		unsigned long start, end;
 		unsigned int major, minor;
-		char path[80], at[32], perms[5];
+		char path[80], at[32];
 
-		if (sscanf(line, "%lx-%lx %4s %*x %x:%x", &start, &end, perms, &major, &minor) != 5 || !is_nameless(w, makedev(major, minor)))
-			continue;
-		/* what a process has there for itself is in no file */
-		if (perms[3] == 'p' && strstr(line, " /anon_hugepage"))
+		if (sscanf(line, "%lx-%lx %*s %*x %x:%x", &start, &end, &major, &minor) != 4 || !is_nameless(w, makedev(major, minor)))
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", pid, start, end);
 		snprintf(at, sizeof(at), "map %lx", start);
@@ -260,16 +261,44 @@ static int open_at(pid_t pid, const char *at)
 	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-static int attach_one(int dev, struct json_object *o, struct kup_err *err)
+struct attach_as {
+	int dev, fd;
+	struct json_object *o;
+	pid_t pid;
+	const char *cgroup;		/* of @pid */
+};
+
+static int find_cgroup(struct json_object *task, void *ctx)
+{
+	struct attach_as *a = ctx;
+
+	if (kup_json_int(task, "pid") == a->pid)
+		a->cgroup = kup_json_text(task, "cgroup");
+	return 0;
+}
+
+static int attach_as(void *ctx, void *result, struct kup_err *err)
+{
+	const struct attach_as *a = ctx;
+
+	return kup_device_attach_shmem(a->dev, a->fd, kup_json_int(a->o, "id"), a->pid, result, err);
+}
+
+static int attach_one(int dev, struct json_object *plan, struct json_object *o, struct kup_err *err)
 {
 	const char *at = kup_json_text(o, "at");
 	pid_t pid = kup_json_int(o, "pid");
 	int fd = open_at(pid, at), ret;
+	struct attach_as a = { dev, fd, o, pid ?: getpid(), NULL };
 	struct kup_shmem given;
+	struct statfs fs;
 
 	if (fd < 0)
 		return kup_err_set(err, -errno, "shared memory of pid %d at %s: %s", pid, at, strerror(errno));
-	ret = kup_device_attach_shmem(dev, fd, kup_json_int(o, "id"), pid ?: getpid(), &given, err);
+	if (!fstatfs(fd, &fs) && fs.f_type == HUGETLBFS_MAGIC)
+		kup_plan_each_task(plan, find_cgroup, &a);
+	/* The kernel charges huge pages to the cgroup of whoever has them allocated. */
+	ret = a.cgroup ? kup_cgroup_as(a.cgroup, attach_as, &a, &given, sizeof(given), err) : attach_as(&a, &given, err);
 	close(fd);
 	if (!ret)
 		json_object_object_add(o, "copied", json_object_new_uint64(given.copied));
@@ -282,6 +311,6 @@ int kup_shmem_attach(int dev, struct json_object *plan, struct kup_err *err)
 	int ret = 0;
 
 	for (size_t i = 0; i < json_object_array_length(list) && !ret; i++)
-		ret = attach_one(dev, json_object_array_get_idx(list, i), err);
+		ret = attach_one(dev, plan, json_object_array_get_idx(list, i), err);
 	return ret;
 }

@@ -12,7 +12,7 @@ unsigned long kup_max_pfn(void) { return WORLD_FRAMES; }
 int kup_netlock(enum kup_netlock_mode mode) { (void)mode; return 0; }
 bool kup_drain_held(void) { return false; }
 void kup_fallback_arm(struct kup_handover *h) { (void)h; }
-void kup_hugetlb_adopt(struct kup_record *rec) { (void)rec; }
+void kup_hugetlb_adopt(void) { }
 void kup_free_frame(struct page *page) { world_free(page); }
 
 /* Only the old side calls these. */
