@@ -10,7 +10,7 @@
  *   the jump     the handover: the stub reserves it before the new kernel's allocator exists.
  *   new kernel   PageReserved, refcount 1, owned by the handover; from ATTACH on by the struct kup_space of a process;
  *                from its binding on by the process's page tables, as any anonymous page; that of a file by the file, from
- *                ATTACH_SHMEM on.
+ *                ATTACH_SHMEM on. That of hugetlbfs is counted into the pool from ADOPT on, and the process's from ATTACH on.
  */
 #ifndef KUP_H
 #define KUP_H

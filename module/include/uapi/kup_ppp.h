@@ -23,7 +23,7 @@
  *   ENOMEM      no memory                     ENOSPC   handover too large, no place for the window, too little left for the new kernel
  *   EBADMSG     (ADOPT) handover damaged, (VERIFY) memory changed
  *   ENODATA     (VERIFY) no sums were sealed  ENOENT   (ADOPT) no handover there; (ATTACH, ATTACH_SHMEM) no such process or file in it
- *   EBADF       no such descriptor            EOPNOTSUPP (PRESERVE_SHMEM, ATTACH_SHMEM) not a file of tmpfs
+ *   EBADF       no such descriptor            EOPNOTSUPP (PRESERVE_SHMEM, ATTACH_SHMEM) not a file of tmpfs or hugetlbfs
  *   ESTALE      (ADOPT) handover was adopted before
  *   EADDRNOTAVAIL (ATTACH) a preserved address has no fitting VMA: see why
  *   EINTR       a signal arrived; nothing was changed
@@ -119,7 +119,7 @@ struct kup_preserve {
 };
 
 /**
- * struct kup_shmem - PRESERVE_SHMEM and ATTACH_SHMEM: the pages of a file of tmpfs, which is what shared memory is, too
+ * struct kup_shmem - PRESERVE_SHMEM and ATTACH_SHMEM: the pages of a file of tmpfs, which is what shared memory is, too, or of hugetlbfs
  *
  * PRESERVE_SHMEM: they stay where they are, in the file, which the handover will have as it is at the SEAL. From here on no page of it
  * can be moved or swapped out. It is unmapped, so that pagemap shows none of it; and who descends from the caller (CRIU) finds
@@ -130,7 +130,8 @@ struct kup_preserve {
  * may be tried again if it failed, and it is no error to do so if it did not.
  * @fd: the file
  * @id: a number that the caller chose, not 0
- * @pid: of ATTACH_SHMEM: process in whose memory cgroup the pages are; caller's namespace
+ * @pid: of ATTACH_SHMEM: process in whose memory cgroup the pages are; caller's namespace. Those of hugetlbfs are in the caller's own, and so are
+ *	those of ATTACH
  * @pages: out
  * @copied: out, of ATTACH_SHMEM: pages that got the content only, and the frame went back to the kernel
  */
