@@ -47,16 +47,16 @@ bool kup_hugetlb_is_moving(unsigned long to)
 	return READ_ONCE(moving.task) == current && moving.to == (struct folio *)to;
 }
 
-static spinlock_t *pool_lock(void)
-{
-	static spinlock_t *lock;
-
-	if (!lock)
-		lock = (spinlock_t *)kup_symbol("hugetlb_lock");
-	return lock;
-}
+static spinlock_t *pool_lock;		/* the kernel's hugetlb_lock */
+static unsigned long kept;		/* frames that are counted as free pages; under it */
+static const char *missing;
 
 const char *kup_hugetlb_missing(void)
+{
+	return missing;
+}
+
+static const char *look_for_missing(void)
 {
 	static const char *const needed[] = { "hugetlb_lock", "size_to_hstate", "hugetlb_reserve_pages", "migrate_pages", "putback_movable_pages" };
 	unsigned int i;
@@ -73,23 +73,52 @@ const char *kup_hugetlb_missing(void)
 	return NULL;
 }
 
-u64 kup_hugetlb_free(void)
+void kup_hugetlb_init(void)
 {
-	return kup_hugetlb_missing() ? 0 : READ_ONCE(size_to_hstate(PMD_SIZE)->free_huge_pages);
+	missing = look_for_missing();
+	pool_lock = (spinlock_t *)kup_symbol("hugetlb_lock");
 }
 
-/* So many more free pages of the pool, of a frame's node. */
-static void count(u32 pfn, long nr_pages, long free_pages)
+u64 kup_hugetlb_free(void)
+{
+	return missing ? 0 : READ_ONCE(size_to_hstate(PMD_SIZE)->free_huge_pages);
+}
+
+/* So many more pages of the pool, of a page's node, and free ones. The latter are frames, on no list. */
+static void count(struct page *page, long nr_pages, long free_pages)
 {
 	struct hstate *h = size_to_hstate(PMD_SIZE);
-	int nid = page_to_nid(pfn_to_page(pfn));
+	int nid = page_to_nid(page);
 
-	spin_lock_irq(pool_lock());
+	spin_lock_irq(pool_lock);
 	h->nr_huge_pages += nr_pages;
 	h->nr_huge_pages_node[nid] += nr_pages;
 	h->free_huge_pages += free_pages;
 	h->free_huge_pages_node[nid] += free_pages;
-	spin_unlock_irq(pool_lock());
+	kept += free_pages;
+	spin_unlock_irq(pool_lock);
+}
+
+/*
+ * CRIU may have had the kernel fault in all empty pages, where memory is locked, before any of them has come back. Then there is one more, until
+ * userspace sets the size of the pool again. If there is no memory for it, who asks for a page will see.
+ */
+static void need_empty(void)
+{
+	struct hstate *h = size_to_hstate(PMD_SIZE);
+	struct page *page;
+	bool any;
+
+	spin_lock_irq(pool_lock);
+	any = h->free_huge_pages > kept;
+	spin_unlock_irq(pool_lock);
+	page = any ? NULL : alloc_pages(GFP_HIGHUSER_MOVABLE | __GFP_COMP | __GFP_NOWARN, PMD_SHIFT - PAGE_SHIFT);
+	if (!page)
+		return;
+	set_page_private(page, 0);
+	kup_compat_mark_hugetlb(page_folio(page));
+	count(page, 1, 0);
+	folio_put(page_folio(page));
 }
 
 void kup_hugetlb_adopt(void)
@@ -97,13 +126,13 @@ void kup_hugetlb_adopt(void)
 	bool any = false;
 	u32 i, n;
 
-	for (n = 0; n < kup_new.h->nr_mms && !kup_hugetlb_missing(); n++) {
+	for (n = 0; n < kup_new.h->nr_mms && !missing; n++) {
 		struct kup_record *rec = &kup_new.rec[n];
 
 		if (!(rec->mm->flags & KUP_MM_HUGETLB))
 			continue;
 		for (i = 0; i < rec->mm->nr_chunks; i++)
-			count(rec->chunks[i].value, 1, 1);
+			count(pfn_to_page(rec->chunks[i].value), 1, 1);
 		rec->in_pool = any = true;
 	}
 	hooked = any && !kup_hook_arm();
@@ -158,7 +187,7 @@ static struct folio *make_folio(u32 pfn)
 	prep_compound_page(page, PMD_SHIFT - PAGE_SHIFT);
 	kup_compat_mark_hugetlb(folio);
 	adjust_managed_page_count(page, KUP_CHUNK_PAGES);
-	count(pfn, 0, -1);
+	count(page, 0, -1);
 	return folio;
 }
 
@@ -250,6 +279,7 @@ static int attach_chunk(struct mm_struct *mm, struct kup_record *rec, u32 i, boo
 	folio = mapped(mm, c->addr);
 	if (folio || !fault)
 		goto unlock;
+	need_empty();
 	/* For reading: what comes is private all the same, as there is nothing in the file, and any mapping will do. */
 	ret = handle_mm_fault(vma, c->addr, FAULT_FLAG_REMOTE, NULL);
 	if (ret & VM_FAULT_ERROR)
@@ -278,8 +308,6 @@ unlock:
 
 static int check_attach(const struct kup_record *rec, char *why)
 {
-	const char *missing = kup_hugetlb_missing();
-
 	if (!missing && rec->in_pool && !kup_fallback_armed())
 		return 0;
 	if (missing)
@@ -323,6 +351,7 @@ static int attach_file_chunk(struct kup_shmem *s, struct kup_record *rec, u32 i)
 		kup_chunk_end(rec, i);
 		return 0;
 	}
+	need_empty();
 	/* Not vfs_fallocate(): the descriptor need not be one to write by. */
 	err = file->f_op->fallocate(file, 0, c->addr, PMD_SIZE);
 	if (err)
@@ -372,6 +401,10 @@ int kup_hugetlb_attach_file(struct kup_shmem *s, struct kup_record *rec)
 bool kup_hugetlb_is_moving(unsigned long to)
 {
 	return false;
+}
+
+void kup_hugetlb_init(void)
+{
 }
 
 const char *kup_hugetlb_missing(void)

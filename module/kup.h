@@ -75,6 +75,7 @@ bool kup_descends_from(struct pid *tgid);		/* current, or is it. Any context, un
 bool kup_shmem_is_hidden(const struct inode *inode);	/* it is, and current is not to see its data */
 
 /* hugetlb.c */
+void kup_hugetlb_init(void);				/* at module init, after the hook's */
 void kup_hugetlb_restorer(void);			/* current reads the store: it, or who descends from it, restores. kup.lock */
 void kup_hugetlb_end(void);				/* it is restored, or given up. kup.lock, sleeps */
 const char *kup_hugetlb_missing(void);			/* what this kernel lacks, or NULL */

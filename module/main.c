@@ -331,6 +331,7 @@ static int __init kup_init(void)
 		pr_err("not loaded: no way to hook faults, error %d\n", err);
 		return err;
 	}
+	kup_hugetlb_init();
 	kup_old_init();
 	return misc_register(&device);
 }
