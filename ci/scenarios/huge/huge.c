@@ -141,6 +141,9 @@ static void make(enum kind kind, unsigned int pages)
 	}
 	if (kind != FILE_ONLY)
 		a->at = map(a);
+	/* Locked but for the last page: CRIU has it faulted in, before it has its frames. */
+	if ((kind == SHARED || kind == PRIVATE) && mlock(a->at, pages * HUGE))
+		die("mlock");
 	write_area(a);
 }
 
