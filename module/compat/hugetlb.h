@@ -37,10 +37,16 @@ static inline void kup_compat_mark_hugetlb(struct folio *folio)
 /* Reserves @nr pages of a file, by whomever they are mapped. Some may be reserved or there already. */
 static inline bool kup_compat_reserve_hugetlb(struct inode *inode, long nr)
 {
-#ifdef HAVE_HUGETLB_RESERVE_LONG	/* the number, or an error, between 6.18 and 7.3 */
-	return hugetlb_reserve_pages(inode, 0, nr, NULL, (vma_flags_t){}) >= 0;
+#ifdef HAVE_HUGETLB_VMA_FLAGS	/* a type of its own, between 6.18 and 7.2 */
+	const vma_flags_t flags = {};
 #else
-	return hugetlb_reserve_pages(inode, 0, nr, NULL, 0);
+	const vm_flags_t flags = 0;
+#endif
+
+#ifdef HAVE_HUGETLB_RESERVE_LONG	/* the number, or an error, between 6.12 and 6.18 */
+	return hugetlb_reserve_pages(inode, 0, nr, NULL, flags) >= 0;
+#else
+	return hugetlb_reserve_pages(inode, 0, nr, NULL, flags);
 #endif
 }
 
