@@ -8,8 +8,8 @@
 
 #include <json-c/json.h>
 
-#include "hugetlb.h"
 #include "device.h"
+#include "hugetlb.h"
 #include "prepared.h"
 #include "putback.h"
 #include "util.h"
