@@ -131,6 +131,10 @@ static void keep(void)
 	sigset_t set;
 	siginfo_t si;
 
+	/* before anybody knows whom to ask */
+	sigemptyset(&set);
+	sigaddset(&set, SIGRTMIN);
+	sigprocmask(SIG_BLOCK, &set, NULL);
 	printf("pid %d\n", getpid());
 	fflush(stdout);
 	setsid();
@@ -138,9 +142,6 @@ static void keep(void)
 		dup2(null, i);
 	for (int i = 3; i < 10; i++)
 		close(i);
-	sigemptyset(&set);
-	sigaddset(&set, SIGRTMIN);
-	sigprocmask(SIG_BLOCK, &set, NULL);
 	for (;;) {
 		enum shape s;
 		long long ns;
