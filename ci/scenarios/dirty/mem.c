@@ -51,14 +51,18 @@ char *area(size_t len, size_t offset)
 {
 	size_t room = len + 2 * CHUNK;
 	char *hole = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	char *p;
+	char *p, *end;
 
 	if (hole == MAP_FAILED)
 		err(1, "mmap %zu", room);
 	p = (char *)(((uintptr_t)hole + CHUNK - 1) & ~(CHUNK - 1)) + offset % CHUNK;
-	munmap(hole, room);
-	if (mmap(p, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != p)
+	/* Never a moment without a mapping: other threads map as well. */
+	if (mmap(p, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != p)
 		err(1, "mmap %zu at %p", len, p);
+	end = p + ((len + PAGE - 1) & ~(PAGE - 1));
+	if (p > hole)
+		munmap(hole, p - hole);
+	munmap(end, hole + room - end);
 	madvise(p, len, MADV_NOHUGEPAGE);
 	return p;
 }
