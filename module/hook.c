@@ -318,7 +318,7 @@ static __used long on_kprobes_switch(void)
  */
 void kup_hook_original(void);	/* never defined: only its type is used */
 
-#define STUB(name, handler)							\
+#define STUB_OF(name, code)							\
 	DEFINE_STATIC_CALL_NULL(kup_orig_##name, kup_hook_original);		\
 	extern const char kup_stub_##name[];					\
 	asm(".pushsection .text, \"ax\"\n"					\
@@ -327,6 +327,11 @@ void kup_hook_original(void);	/* never defined: only its type is used */
 	    ".type kup_stub_" #name ", @function\n"				\
 	    "kup_stub_" #name ":\n"						\
 	    ASM_ENDBR								\
+	    code								\
+	    ".size kup_stub_" #name ", . - kup_stub_" #name "\n"		\
+	    ".popsection\n")
+
+#define STUB(name, handler) STUB_OF(name,					\
 	    "	push %rdi\n	push %rsi\n	push %rdx\n	push %rcx\n"		\
 	    "	sub $8, %rsp\n"							\
 	    "	call " #handler "\n"						\
@@ -335,20 +340,10 @@ void kup_hook_original(void);	/* never defined: only its type is used */
 	    "	test %rax, %rax\n"						\
 	    "	jnz 1f\n"							\
 	    "	jmp " STATIC_CALL_TRAMP_STR(kup_orig_##name) "\n"		\
-	    "1:	" ASM_RET "\n"							\
-	    ".size kup_stub_" #name ", . - kup_stub_" #name "\n"		\
-	    ".popsection\n")
+	    "1:	" ASM_RET "\n")
 
-/* The same for a handler that changes arguments, and then the original goes on. */
-#define STUB_ARGUMENTS(name, handler)						\
-	DEFINE_STATIC_CALL_NULL(kup_orig_##name, kup_hook_original);		\
-	extern const char kup_stub_##name[];					\
-	asm(".pushsection .text, \"ax\"\n"					\
-	    ".balign 16\n"							\
-	    ".globl kup_stub_" #name "\n"					\
-	    ".type kup_stub_" #name ", @function\n"				\
-	    "kup_stub_" #name ":\n"						\
-	    ASM_ENDBR								\
+/* For a handler that changes arguments, and then the original goes on. */
+#define STUB_ARGUMENTS(name, handler) STUB_OF(name,				\
 	    "	push %rdi\n	push %rsi\n	push %rdx\n	push %rcx\n"		\
 	    "	push %r8\n	push %r9\n"					\
 	    "	mov %rsp, %rdi\n"						\
@@ -357,9 +352,7 @@ void kup_hook_original(void);	/* never defined: only its type is used */
 	    "	add $8, %rsp\n"							\
 	    "	pop %r9\n	pop %r8\n"					\
 	    "	pop %rcx\n	pop %rdx\n	pop %rsi\n	pop %rdi\n"		\
-	    "	jmp " STATIC_CALL_TRAMP_STR(kup_orig_##name) "\n"		\
-	    ".size kup_stub_" #name ", . - kup_stub_" #name "\n"		\
-	    ".popsection\n")
+	    "	jmp " STATIC_CALL_TRAMP_STR(kup_orig_##name) "\n")
 
 STUB(fault, on_fault);
 STUB(madvise, on_madvise);
