@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# module.sh VERSION: build/module/VERSION/kup_ppp.ko, against the headers installed with that kernel, or else those of
+# module.sh VERSION|SERIES: build/module/VERSION/kup_ppp.ko, against the headers installed with that kernel, or else those of
 # Debian's archive.
 #
 # With the compiler that the kernel was built with: this machine's if it has it and can run the headers' own tools, else one
@@ -8,6 +8,8 @@
 . "$(dirname "$0")/lib.sh"
 
 version=$1
+# A series as "6.12" is the newest of it.
+[[ $version != +([0-9]).+([0-9]) ]] || version=$("$top/ci/kernels.sh" get "$version")
 lock "module-$version"
 headers=/lib/modules/$version/build
 if [ ! -e "$headers/Makefile" ]; then

@@ -36,6 +36,7 @@
 
 #include "compat/anon.h"
 #include "compat/compat.h"
+#include "compat/lru.h"
 #include "kup.h"
 #include "space.h"
 #include "symbols.h"
@@ -123,6 +124,7 @@ static bool bind_huge(struct mm_struct *mm, unsigned long addr, pmd_t *pmd, pgta
 		return false;
 	}
 	__ClearPageReserved(page);
+#pragma GCC unroll 16	/* the loop itself would be most of it */
 	for (i = 1; i < HPAGE_PMD_NR; i++) {
 		__ClearPageReserved(page + i);
 		set_page_count(page + i, 0);
@@ -180,18 +182,31 @@ static pte_t *lock_table(struct mm_struct *mm, unsigned long addr, pmd_t *pmd, p
 	return pte;
 }
 
+/* @nr pages of one zone, one behind the other, that are bound. */
+static void add_lru(struct vm_area_struct *vma, struct page *page, unsigned int nr)
+{
+	if (!(vma->vm_flags & VM_LOCKED)) {
+		kup_compat_add_lru(page, nr);
+		return;
+	}
+	while (nr--)
+		folio_add_lru_vma((struct folio *)page++, vma);
+}
+
 /* @nr frames of one zone, from @page on, at addresses of one VMA. Returns how many of them are bound. */
 static unsigned int bind_run(struct vm_area_struct *vma, pgprot_t prot, unsigned long addr, pte_t *pte, struct page *page,
 			     unsigned int nr, struct uncounted *uncounted)
 {
 	unsigned long pfn = page_to_pfn(page);
+	unsigned int bound = 0, run = 0;
 	struct page *last = NULL;
-	unsigned int bound = 0;
 
 	for (; nr--; addr += PAGE_SIZE, pte++, page++, pfn++) {
 		struct folio *folio = (struct folio *)page;	/* part of no other */
 
 		if (WARN_ON_ONCE(!pte_none(*pte))) {
+			add_lru(vma, page - run, run);
+			run = 0;
 			if (uncounted->copies)
 				__free_page(page);
 			else
@@ -201,12 +216,13 @@ static unsigned int bind_run(struct vm_area_struct *vma, pgprot_t prot, unsigned
 		__ClearPageReserved(page);
 		kup_charge(folio);
 		kup_compat_map_new_anon(folio, vma, addr);
-		folio_add_lru_vma(folio, vma);
 		set_pte_at(vma->vm_mm, addr, pte, pfn_pte(pfn, prot));
 		update_mmu_cache(vma, addr, pte);
 		last = page;
 		bound++;
+		run++;
 	}
+	add_lru(vma, page - run, run);
 	count_later(uncounted, last, bound);
 	return bound;
 }

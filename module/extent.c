@@ -88,19 +88,20 @@ void kup_frames_round(__u64 *map, __u64 words, unsigned int order, kup_may_fill_
 	}
 }
 
-/* The first bit at or after @from that is @value; @bits if there is none. */
+/* The first bit at or after @from that is @value; @bits, which are whole words, if there is none. */
 static __u64 next_bit(const __u64 *map, __u64 bits, __u64 from, int value)
 {
-	while (from < bits) {
-		__u64 w = map[from / WORD_BITS];
+	const __u64 others = value ? 0 : ~0ULL;	/* a word without any */
+	__u64 i = from / WORD_BITS, w;
 
-		if (!value)
-			w = ~w;
-		w >>= from % WORD_BITS;
-		if (w)
-			return from + __builtin_ctzll(w);
-		from += WORD_BITS - from % WORD_BITS;
-	}
+	if (from >= bits)
+		return bits;
+	w = (map[i] ^ others) >> from % WORD_BITS;
+	if (w)
+		return from + __builtin_ctzll(w);
+	while (++i < bits / WORD_BITS)
+		if (map[i] != others)	/* few are */
+			return i * WORD_BITS + __builtin_ctzll(map[i] ^ others);
 	return bits;
 }
 

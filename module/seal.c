@@ -455,16 +455,12 @@ static u64 default_min_free(void)
 
 /*
  * Each extent costs the next kernel's boot time, and each frame that is filled in costs memory until it has adopted them. So blocks
- * grow until the extents are few, but twice what must be left stays, unless the extents would not fit.
+ * grow until the extents, of which there are @runs, are few, but twice what must be left stays, unless the extents would not fit.
  */
-static int fill_blocks(struct seal *s, u64 min_free)
+static int fill_blocks(struct seal *s, u64 runs, u32 few, u64 min_free)
 {
-	u32 few = clamp(READ_ONCE(few_extents), 1u, KUP_MAX_EXTENTS);
-	u64 runs = kup_frames_runs(s->frames, s->words);
 	u64 *wider;
 
-	if (runs <= few)
-		return 0;
 	wider = kvmalloc_array(s->words, sizeof(*wider), GFP_KERNEL);
 	if (!wider)
 		return -ENOMEM;
@@ -484,13 +480,18 @@ static int fill_blocks(struct seal *s, u64 min_free)
 
 static int make_extents(struct seal *s, u64 min_free)
 {
+	u32 few = clamp(READ_ONCE(few_extents), 1u, KUP_MAX_EXTENTS);
 	u64 nr;
-	int err = fill_blocks(s, min_free);
+	int err;
 
-	if (err)
-		return err;
 	s->extents = kup_area() + PAGE_SIZE;
 	nr = kup_frames_extents(s->frames, s->words, s->extents, KUP_MAX_EXTENTS);
+	if (nr > few) {
+		err = fill_blocks(s, nr, few, min_free);
+		if (err)
+			return err;
+		nr = kup_frames_extents(s->frames, s->words, s->extents, KUP_MAX_EXTENTS);
+	}
 	if (nr > KUP_MAX_EXTENTS) {
 		kup_say(s->why, "memory is too scattered: %llu extents with blocks of %lu KiB, at most %u are allowed",
 			nr, PAGE_SIZE << s->order >> 10, KUP_MAX_EXTENTS);
@@ -502,7 +503,10 @@ static int make_extents(struct seal *s, u64 min_free)
 
 static int check_room(struct seal *s, u64 min_free, u64 *reserved)
 {
-	*reserved = kup_frames_count(s->frames, s->words);
+	u32 i;
+
+	for (*reserved = i = 0; i < s->nr_extents; i++)
+		*reserved += PHYS_PFN(s->extents[i].size);
 	if (left_of(*reserved) >= min_free)
 		return 0;
 	kup_say(s->why, "too little memory for the next kernel: of %llu MiB, %llu are reserved, window and all, and %llu must be left",

@@ -26,6 +26,7 @@
 #include <linux/xarray.h>
 
 #include "compat/compat.h"
+#include "compat/lru.h"
 #include "kup.h"
 #include "space.h"
 #include "symbols.h"
@@ -108,13 +109,26 @@ static struct folio *make_folio(struct page *frame)
 	return folio;
 }
 
-/* The file has it. */
+/* The file has it, and it is on the LRU lists. */
 static void let_go(struct folio *folio)
 {
 	folio_mark_dirty(folio);
-	folio_add_lru(folio);
 	folio_unlock(folio);
 	folio_put(folio);
+}
+
+/* The same for @nr of one zone, one behind the other, that are on none yet. */
+static void let_go_all(struct address_space *mapping, struct page *page, unsigned int nr)
+{
+	unsigned int i;
+
+	if (!mapping_unevictable(mapping))
+		kup_compat_add_lru(page, nr);
+	else
+		for (i = 0; i < nr; i++)
+			folio_add_lru((struct folio *)(page + i));
+	for (i = 0; i < nr; i++)
+		let_go((struct folio *)(page + i));
 }
 
 /* @nr frames, one behind the other, into holes. Return: how many, up to the first place where somebody was faster. */
@@ -157,6 +171,7 @@ static bool replace(struct address_space *mapping, pgoff_t index, struct page *p
 	can = can_replace(mapping, old, index);
 	if (can) {
 		kup_compat_replace_cached(old, folio);
+		folio_add_lru(folio);
 		let_go(folio);
 	} else {
 		copy_highpage(page, &folio->page);
@@ -206,9 +221,9 @@ static unsigned int give_holes(struct address_space *mapping, pgoff_t index, str
 		if (n) {	/* all of them are charged to one memory cgroup, and of one node */
 			lruvec_stat_mod_folio((struct folio *)(frame + done), NR_FILE_PAGES, n);
 			lruvec_stat_mod_folio((struct folio *)(frame + done), NR_SHMEM, n);
+			let_go_all(mapping, frame + done, n);
+			done += n;
 		}
-		for (; n; n--)
-			let_go((struct folio *)(frame + done++));
 		if (done < nr) {
 			copied += give_late(mapping, index + done, (struct folio *)(frame + done));
 			done++;

@@ -69,6 +69,13 @@ KUP_SYM(folio_add_lru_vma)
 KUP_SYM(lru_add_drain_all)
 #ifdef CONFIG_MEMCG
 KUP_SYM(__mem_cgroup_charge)
+KUP_SYM(folio_lruvec_lock_irqsave)
+KUP_SYM(mem_cgroup_update_lru_size)
+#ifdef HAVE_LRUVEC_STATE_IRQ_OFF
+KUP_SYM(__mod_lruvec_state)
+#else
+KUP_SYM(mod_lruvec_state)
+#endif
 #endif
 KUP_SYM(mm_trace_rss_stat)
 KUP_SYM(prep_compound_page)
