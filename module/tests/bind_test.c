@@ -1076,6 +1076,25 @@ static void enter_cgroup2(void)
 	check(write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory"), "%m");
 }
 
+/* What the kernel's lists of anonymous pages have of the cgroup kuptest, and what is mapped: the same, but for pages on their way there. */
+static void look_at_lists(unsigned long least)
+{
+	unsigned long anon = 0, lists = 0, bytes;
+	FILE *f = fopen("/sys/fs/cgroup/kuptest/memory.stat", "r");
+	char name[64];
+
+	check(f, "%m");
+	while (fscanf(f, "%63s %lu", name, &bytes) == 2) {
+		if (!strcmp(name, "anon"))
+			anon = bytes;
+		else if (!strcmp(name, "active_anon") || !strcmp(name, "inactive_anon"))
+			lists += bytes;
+	}
+	fclose(f);
+	check(anon >= least, "%lu bytes are mapped, of %lu", anon, least);
+	check(anon - lists + 256 * PAGE <= 512 * PAGE, "%lu bytes are mapped, %lu on the lists", anon, lists);
+}
+
 static void test_memcg(void)
 {
 	char text[32] = "";
@@ -1092,6 +1111,7 @@ static void test_memcg(void)
 	fd = open("/sys/fs/cgroup/kuptest/memory.current", O_RDONLY);
 	check(fd >= 0 && read(fd, text, 31) > 0, "%m");
 	check(atol(text) >= (long)(nr_pages * PAGE), "charged %s", text);
+	look_at_lists(nr_pages * PAGE);
 	/* now its own allocations must have room again */
 	check(write_file("/sys/fs/cgroup/kuptest/memory.max", "max"), "%m");
 	say(to_child[1]);
@@ -1100,6 +1120,7 @@ static void test_memcg(void)
 	check(pread(fd, text, 31, 0) > 0, "%m");
 	close(fd);
 	check(atol(text) < 1 << 20, "still charged %s", text);
+	look_at_lists(0);
 	rmdir("/sys/fs/cgroup/kuptest");
 }
 
