@@ -53,11 +53,13 @@ static int encode_scatter(struct kup_chunk *c, const __u32 *pfn, unsigned int nr
 	memset(s, 0, sizeof(*s) + align8((__u64)nr * c->width));
 	s->base = base;
 	for (i = 0; i < KUP_CHUNK_PAGES; i++) {
+		__u32 delta = pfn[i] - base;
+
 		if (pfn[i] == KUP_PFN_NONE)
 			continue;
 		s->present[i / 64] |= 1ULL << i % 64;
-		for (b = 0; b < c->width; b++)
-			*p++ = (pfn[i] - base) >> 8 * b;
+		for (b = c->width; b; b--, delta >>= 8)
+			*p++ = delta;
 	}
 	return sizeof(*s) + align8((__u64)nr * c->width);
 }

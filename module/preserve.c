@@ -111,19 +111,21 @@ static int hide_huge(struct kup_old_mm *om, struct vm_area_struct *vma, pmd_t *p
 
 /*
  * How many entries from @i on map plain pages one behind the other: each is KUP_PAGE_KEEP, found in a fraction of the time that
- * kup_pte_kind() takes. The memory map is there or not, and memory is a device's or not, for whole chunks of frames.
+ * kup_pte_kind() takes. The memory map is there or not, and memory is a device's or not, for whole chunks of frames: @known is the last one
+ * whose is there and is none.
  */
-static unsigned int plain_run(const pte_t *pte, unsigned int i, unsigned int nr)
+static unsigned int plain_run(const pte_t *pte, unsigned int i, unsigned int nr, unsigned long *known)
 {
 	unsigned long val = native_pte_val(pte[i]), pfn = (val & PTE_PFN_MASK) >> PAGE_SHIFT;
 	const pte_t *first = pte + i, *end;
 	struct page *page;
 
-	if ((val & (_PAGE_PRESENT | _PAGE_SPECIAL)) != _PAGE_PRESENT || !pfn_valid(pfn))
+	if ((val & (_PAGE_PRESENT | _PAGE_SPECIAL)) != _PAGE_PRESENT)
 		return 0;
+	if (pfn / KUP_CHUNK_PAGES != *known && (!pfn_valid(pfn) || is_zone_device_page(pfn_to_page(pfn))))
+		return 0;
+	*known = pfn / KUP_CHUNK_PAGES;
 	page = pfn_to_page(pfn);
-	if (is_zone_device_page(page))
-		return 0;
 	end = first + min_t(unsigned int, nr - i, KUP_CHUNK_PAGES - pfn % KUP_CHUNK_PAGES);
 	for (pte = first; pte < end && native_pte_val(*pte) == val && kup_page_is_plain(page); pte++, page++)
 		val += PAGE_SIZE;
@@ -136,11 +138,12 @@ static int hide_ptes(struct kup_old_mm *om, struct vm_area_struct *vma, pmd_t *p
 {
 	pte_t *pte = pte_offset_kernel(pmd, start);
 	unsigned int i, nr = (end - start) / PAGE_SIZE, run, keep = 0, stay = 0;
+	unsigned long known = ULONG_MAX;
 	bool shared = false;
 	struct kup_hidden *h;
 
 	for (i = 0; i < nr; i++) {
-		run = plain_run(pte, i, nr);
+		run = plain_run(pte, i, nr, &known);
 		if (run) {
 			keep += run;
 			i += run - 1;

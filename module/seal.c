@@ -80,21 +80,21 @@ static int name_run(struct seal *s, u32 pfn, unsigned int nr)
 	return err;
 }
 
+/* Those in s->pfn. */
 static int name_chunk(struct seal *s)
 {
-	unsigned int i = 0, first;
+	unsigned int i;
 	int err = 0;
 
-	while (i < KUP_CHUNK_PAGES && !err) {
-		if (s->pfn[i] == KUP_PFN_NONE) {
-			i++;
+	for (i = 0; i < KUP_CHUNK_PAGES && !err; i++) {
+		u64 pfn = s->pfn[i], *word = s->frames + pfn / 64, bit = 1ULL << pfn % 64;
+
+		if (pfn == KUP_PFN_NONE)
 			continue;
-		}
-		first = i;
-		do {
-			i++;
-		} while (i < KUP_CHUNK_PAGES && s->pfn[i] == s->pfn[i - 1] + 1);
-		err = name_run(s, s->pfn[first], i - first);
+		if (s->shared || pfn >= s->words * 64 || *word & bit)
+			err = name_frame(s, pfn, false);
+		else
+			*word |= bit;	/* as name_frame() does, for most by far */
 	}
 	return err;
 }

@@ -208,13 +208,15 @@ void kup_carry_vmas(struct kup_carry *c, const struct kup_task *t)
 		return;
 	}
 	while ((line = strsep(&rest, "\n"))) {
-		struct vma n = { 0 };
+		if (*line < 'A' || *line > 'Z') {	/* an address; what is known of it begins with a capital letter */
+			struct vma n = { 0 };
 
-		path_at = 0;
-		if (sscanf(line, "%lx-%lx %4s %*x %x:%x %lu %n", &n.start, &n.end, n.perms, &n.major, &n.minor, &n.ino,
-			   &path_at) == 6 && path_at) {
-			n.path = line + path_at;
-			v = n;
+			path_at = 0;
+			if (sscanf(line, "%lx-%lx %4s %*x %x:%x %lu %n", &n.start, &n.end, n.perms, &n.major, &n.minor, &n.ino,
+				   &path_at) == 6 && path_at) {
+				n.path = line + path_at;
+				v = n;
+			}
 		} else if (kup_starts(line, "Rss:")) {
 			v.rss_kb = strtoul(line + 4, NULL, 10);
 		} else if (kup_starts(line, "KernelPageSize:")) {
