@@ -14,9 +14,10 @@
  *   userfaultfd_ioctl      UFFDIO_COPY and its like fill holes; so nothing is left unbound before a range is registered
  *   write_enabled_file_bool  debugfs kprobes/enabled = 0 would silently end all probes: -EBUSY (with hook=kprobe)
  *
- * 1. At the function's ftrace site redirect() is called: by a kprobe for handle_mm_fault (unless hook=ftrace), for all others by
- *    one ftrace_ops, since each one more costs a walk over all sites of the kernel to arm it. It may not sleep: it only looks whether
- *    the call concerns a registered space, counts itself in as `inside`, and lets the function go on at our entry stub instead.
+ * 1. At the function's ftrace site redirect() is called, by one ftrace_ops for all, since each one more costs a walk over all sites of
+ *    the kernel to arm it; with hook=kprobe by a kprobe for handle_mm_fault, which stands at the same site. It may not
+ *    sleep: it only looks whether the call concerns a registered space, counts itself in as `inside`, and lets the function go on at
+ *    our entry stub instead.
  * 2. The stub, now in ordinary context, saves the arguments and calls on_*(). 0: it restores them and jumps behind the
  *    ftrace site of the original, as if nothing had been there. Else that value is returned to the caller.
  * 3. on_*() counts itself out when it is done, so nobody is `inside` while the original runs (which may sleep for as long as
@@ -45,9 +46,9 @@
 #include "kup.h"
 #include "symbols.h"
 
-static char *mode = "kprobe";
+static char *mode = "ftrace";
 module_param_named(hook, mode, charp, 0444);
-MODULE_PARM_DESC(hook, "how faults are caught: kprobe or ftrace");
+MODULE_PARM_DESC(hook, "how faults are caught: ftrace (default), or kprobe, which costs other processes and the blackout more");
 
 #define SPACE_BITS 6
 static struct hlist_head spaces[1 << SPACE_BITS];	/* writers: spaces_lock; readers: RCU */

@@ -311,12 +311,27 @@ int kup_freeze_from_json(struct json_object *o, struct kup_freeze *f)
 	return 0;
 }
 
+char *kup_cgroup_of(pid_t pid)
+{
+	char *text = kup_slurpf("/proc/%d/cgroup", pid), *line, *save = NULL, *found = NULL;
+
+	for (line = text ? strtok_r(text, "\n", &save) : NULL; line && !found; line = strtok_r(NULL, "\n", &save))
+		if (!strncmp(line, "0::", 3))
+			found = strdup(line + 3);
+	free(text);
+	return found;
+}
+
 int kup_cgroup_join(const char *path, pid_t pid, struct kup_err *err)
 {
+	char *now = kup_cgroup_of(pid), dir[512];
+	const bool there = now && !strcmp(now, path);
 	const char *root;
-	char dir[512];
 	int ret;
 
+	free(now);
+	if (there)	/* to be put there once more would wait for a grace period of RCU */
+		return 0;
 	ret = kup_cgroup_root(&root, err);
 	if (ret)
 		return ret;

@@ -63,8 +63,10 @@ int kup_freeze_release(struct kup_freeze *f, struct kup_err *err);
 struct json_object *kup_freeze_to_json(const struct kup_freeze *f);
 int kup_freeze_from_json(struct json_object *o, struct kup_freeze *f);	/* 0 or -EINVAL */
 
+char *kup_cgroup_of(pid_t pid);	/* its place in the hierarchy, as in /proc/PID/cgroup; to be freed. NULL if it is gone */
+
 /**
- * kup_cgroup_join - put a task into a cgroup of the hierarchy, made if it isn't there
+ * kup_cgroup_join - put a task into a cgroup of the hierarchy, made if it isn't there, unless it is in it
  * @path: as in /proc/PID/cgroup
  *
  * Return: 0 or a negative errno.

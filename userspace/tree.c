@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cgroup.h"
 #include "tree.h"
 #include "util.h"
 
@@ -44,17 +45,6 @@ static int read_stat(pid_t pid, struct kup_task *t)
 	}
 	free(text);
 	return ret;
-}
-
-static char *read_cgroup(pid_t pid)
-{
-	char *text = kup_slurpf("/proc/%d/cgroup", pid), *line, *save = NULL, *found = NULL;
-
-	for (line = text ? strtok_r(text, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save))
-		if (!strncmp(line, "0::", 3))
-			found = strdup(line + 3);
-	free(text);
-	return found;
 }
 
 static int read_tids(struct kup_task *t)
@@ -101,7 +91,7 @@ static int add_task(struct kup_tree *tree, pid_t pid)
 		task_free(&t);
 		return -ENOMEM;
 	}
-	t.cgroup = read_cgroup(pid);
+	t.cgroup = kup_cgroup_of(pid);
 	tree->tasks = more;
 	tree->tasks[tree->nr++] = t;
 	return 0;
