@@ -75,6 +75,7 @@ static void print_json(const struct kup_survey *s, int bad, const struct kup_err
 	json_object_object_add(o, "refused", json_object_get(s->host.refused));
 	json_object_object_add(o, "keep", json_object_get(s->keep));
 	json_object_object_add(o, "processes", json_object_get(s->processes));
+	json_object_object_add(o, "left_out", json_object_get(s->left));
 	if (bad) {
 		e = json_object_new_object();
 		json_object_object_add(e, "what", json_object_new_string(err->what));
@@ -90,6 +91,7 @@ int cmd_check(const struct kup_opts *opts, int argc, char **argv, struct kup_err
 	static const struct option options[] = { KUP_CONF_OPTIONS, { 0 } };
 	struct kup_survey s;
 	struct kup_conf conf;
+	bool several;
 	int c, ret;
 	size_t i;
 
@@ -109,11 +111,16 @@ int cmd_check(const struct kup_opts *opts, int argc, char **argv, struct kup_err
 		print_host(&s.host);
 		for (i = 0; s.processes && i < json_object_array_length(s.processes); i++)
 			print_process(json_object_array_get_idx(s.processes, i));
+		for (i = 0; i < json_object_array_length(s.left); i++) {
+			printf("left out: ");
+			print_process(json_object_array_get_idx(s.left, i));
+		}
 		for (i = 0; s.keep && i < json_object_array_length(s.keep); i++)
 			print_kept(json_object_array_get_idx(s.keep, i));
 		if (!ret)
 			printf("a switch would go ahead\n");
 	}
+	several = s.forest.nr > 1 && !conf.leave_refused;
 	kup_survey_free(&s);
 	kup_conf_free(&conf);
 	if (ret <= 0)
@@ -123,5 +130,7 @@ int cmd_check(const struct kup_opts *opts, int argc, char **argv, struct kup_err
 		return -ENOTSUP;
 	}
 	kup_err_set(err, -ENOTSUP, "a switch would be refused: %d %s in the way, named above", ret, ret == 1 ? "thing is" : "things are");
+	if (several)
+		kup_err_next(err, "put right what is said there, or go without the targets that it is said of: --leave-refused");
 	return -ENOTSUP;
 }

@@ -69,6 +69,7 @@ struct switching {
 	struct kup_criu_job *jobs;
 	struct json_object *plan;
 	struct json_object *files;
+	struct json_object *left;	/* see survey.h */
 	struct kup_steps steps;
 	const char *to;
 	uint64_t image_bytes;
@@ -212,6 +213,7 @@ static int at_pre_dump(void *ctx, const char *action, struct kup_err *err)
 		return ret;
 	uname(&uts);
 	s->plan = kup_plan_new(s->forest, s->criu, uts.release, s->to);
+	json_object_object_add(s->plan, "left_out", json_object_get(s->left));
 	kup_health_to_plan(s->conf, s->plan);
 	json_object_object_add(s->plan, "verify", json_object_new_boolean(s->conf->verify));
 	kup_hugetlb_note(s->forest, s->plan);
@@ -428,6 +430,23 @@ static void tell_earlier(struct kup_steps *steps, struct json_object *prepared)
 	*steps = all;
 }
 
+/* One line for each thing that was refused. */
+static void tell_left(struct json_object *left)
+{
+	size_t i, j;
+
+	for (i = 0; i < json_object_array_length(left); i++) {
+		struct json_object *refused = json_object_object_get(json_object_array_get_idx(left, i), "refused");
+
+		for (j = 0; j < json_object_array_length(refused); j++) {
+			struct json_object *r = json_object_array_get_idx(refused, j);
+
+			printf("left out: pid %lld (%s): %s: %s\n", kup_json_int(r, "pid"), kup_json_text(r, "comm"), kup_json_text(r, "object"),
+			       kup_json_text(r, "why"));
+		}
+	}
+}
+
 static int do_switch(const struct kup_opts *opts, const struct kup_conf *conf, enum stage stop_after, struct kup_err *err)
 {
 	struct switching s = { .opts = opts, .conf = conf, .stop_after = stop_after };
@@ -450,6 +469,9 @@ static int do_switch(const struct kup_opts *opts, const struct kup_conf *conf, e
 	s.criu = &survey.host.criu;
 	s.forest = &survey.forest;
 	s.files = json_object_get(survey.files);
+	s.left = survey.left;
+	if (!opts->json)
+		tell_left(s.left);
 	s.cancel = take_signals();
 	ret = kup_prepare(s.dev, conf, &survey.host.kernel, survey.host.img, &s.steps, &prepared, err);
 	if (ret)

@@ -87,6 +87,8 @@ int kup_conf_set(struct kup_conf *conf, const char *key, const char *value)
 		return value[0] == '/' ? add(&conf->keep, &conf->nr_keep, value) : -ERANGE;
 	if (!strcmp(key, "health-seconds"))
 		return seconds(&conf->health_seconds, value);
+	if (!strcmp(key, "leave-refused"))
+		return on_or_off(&conf->leave_refused, value);
 	if (!strcmp(key, "verify"))
 		return on_or_off(&conf->verify, value);
 	if (!strcmp(key, "on-alarm"))
@@ -115,6 +117,8 @@ int kup_conf_option(struct kup_conf *conf, int option, const char *value)
 		return kup_conf_set(conf, "health", value);
 	case 'K':
 		return kup_conf_set(conf, "keep", value);
+	case 'L':
+		return kup_conf_set(conf, "leave-refused", "on");
 	case 'V':
 		return kup_conf_set(conf, "verify", "on");
 	case 'p':
@@ -162,7 +166,7 @@ static int read_one(const char *path, struct kup_conf *conf, struct kup_err *err
 		if (ret == -EINVAL) {
 			kup_err_set(err, ret, "%s:%d: unknown key `%s`", path, nr, kup_trim(line));
 			kup_err_next(err, "known: target, kernel, initrd, append, criu, profile-off, policy, on-alarm, fallback, fallback-kernel, "
-				      "fallback-initrd, fallback-seconds, fallback-boot-seconds, health, health-seconds, keep, verify");
+				      "fallback-initrd, fallback-seconds, fallback-boot-seconds, health, health-seconds, keep, leave-refused, verify");
 		} else if (ret == -ERANGE) {
 			kup_err_set(err, ret, "%s:%d: %s is not for `%s`", path, nr, kup_trim(eq + 1), kup_trim(line));
 			kup_err_next(err, "`on` or `off`; seconds are from 1 to 3600; a directory's name begins with /");

@@ -32,6 +32,7 @@ struct kup_conf {
 	char **keep;		/* directories, see keep.h */
 	size_t nr_keep;
 	unsigned int health_seconds;	/* for all of them; 0: the default */
+	bool leave_refused;	/* go without the targets that cannot be kept, as long as something else is */
 	bool verify;		/* sum up the memory itself before the jump, and compare behind it */
 	char *profile_off;	/* items of the boot profile not to use, joined by blanks */
 };
@@ -55,7 +56,8 @@ void kup_conf_free(struct kup_conf *conf);
 	{ "fallback", no_argument, NULL, 'F' },				\
 	{ "verify", no_argument, NULL, 'V' },				\
 	{ "health", required_argument, NULL, 'H' },			\
-	{ "keep", required_argument, NULL, 'K' }
+	{ "keep", required_argument, NULL, 'K' },			\
+	{ "leave-refused", no_argument, NULL, 'L' }
 
 /**
  * kup_conf_option - take one of KUP_CONF_OPTIONS

@@ -14,7 +14,7 @@
 #include "kup.h"
 #include "util.h"
 
-#define CONF_USAGE "[--kernel VMLINUZ] [--initrd FILE] [--append ARGS] [--profile-off ITEM] [--criu PROGRAM] [--fallback] [--health COMMAND] [--keep DIR] [--verify]"
+#define CONF_USAGE "[--kernel VMLINUZ] [--initrd FILE] [--append ARGS] [--profile-off ITEM] [--criu PROGRAM] [--fallback] [--health COMMAND] [--keep DIR] [--leave-refused] [--verify]"
 
 static const struct verb {
 	const char *name;

@@ -63,6 +63,7 @@ struct json_object *kup_plan_new(const struct kup_forest *forest, const struct k
 	json_object_object_add(plan, "trees", trees);
 	json_object_object_add(plan, "shmem", json_object_new_array());
 	json_object_object_add(plan, "keep", json_object_new_array());
+	json_object_object_add(plan, "left_out", json_object_new_array());
 	json_object_object_add(plan, "verify", json_object_new_boolean(false));
 	json_object_object_add(plan, "health", json_object_new_array());
 	json_object_object_add(plan, "health_seconds", json_object_new_int(0));

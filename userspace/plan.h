@@ -14,6 +14,7 @@
  *   files		see files.h
  *   shmem		see shmem.h
  *   keep		see keep.h
+ *   left_out		processes that were refused, and left behind: as of kup_carry_forest()
  *   verify		the handover has sums of the memory, to be compared before anything is restored
  *   health		[command, ...], and health_seconds: see health.h
  *   steps		see steps.h

@@ -94,6 +94,7 @@ struct json_object *kup_report_new(struct json_object *plan, const struct kup_ad
 	json_object_object_add(r, "shmem", json_object_get(json_object_object_get(plan, "shmem")));
 	json_object_object_add(r, "keep", json_object_get(json_object_object_get(plan, "keep")));
 	json_object_object_add(r, "trees", json_object_get(json_object_object_get(plan, "trees")));
+	json_object_object_add(r, "left_out", json_object_get(json_object_object_get(plan, "left_out")));
 	return r;
 }
 

@@ -12,11 +12,12 @@ struct kup_survey {
 	struct json_object *files;	/* to be carried, see files.h */
 	struct json_object *keep;	/* as of kup_keep_look() */
 	struct json_object *processes;	/* as of kup_carry_forest(); NULL if they could not be looked at */
+	struct json_object *left;	/* array of those of trees that are left out, which are in none of the others */
 };
 
 /**
  * kup_survey - look; nothing is changed
- * @conf: with its targets
+ * @conf: with its targets; with leave_refused, trees of which something is refused are taken out, unless nothing would be kept then
  * @s: out, for kup_survey_free(), whatever is returned
  * @err: the first thing in the way
  *
