@@ -56,6 +56,7 @@ int cmd_abort(const struct kup_opts *opts, int argc, char **argv, struct kup_err
 	if (ret)
 		return ret;
 	kup_sysctl_return(KUP_OVERCOMMIT);	/* of a restore that was killed */
+	kup_sysctl_return(KUP_RCU_EXPEDITED);
 	dev = kup_device_open(err);
 	if (dev < 0)
 		return dev;

@@ -595,12 +595,13 @@ int cmd_restore(const struct kup_opts *opts, int argc, char **argv, struct kup_e
 	if (ret)
 		goto out;
 	kup_sysctl_return(KUP_OVERCOMMIT);	/* of one that was killed */
+	kup_sysctl_lend(KUP_RCU_EXPEDITED, "1");
 	r.dev = kup_device_open(err);
 	if (r.dev < 0) {
 		if (r.dev == -ENODEV)
 			kup_err_next(err, "the memory is still kept: load it, before there is a network (`dmesg` says why it refused), then `kup-ppp restore`");
 		ret = failed(&r, r.dev, err);
-		goto out;
+		goto out_return;
 	}
 	ret = adopt(&r, area, err);
 	if (ret == 1) {
@@ -623,6 +624,8 @@ int cmd_restore(const struct kup_opts *opts, int argc, char **argv, struct kup_e
 	}
 	json_object_put(r.plan);
 	close(r.dev);
+out_return:
+	kup_sysctl_return(KUP_RCU_EXPEDITED);
 out:
 	kup_conf_free(&conf);
 	return ret;

@@ -47,6 +47,7 @@
 #include "putback.h"
 #include "shmem.h"
 #include "survey.h"
+#include "sysctl.h"
 #include "util.h"
 
 #define FREEZE_TIMEOUT_MS 10000
@@ -198,6 +199,7 @@ static int at_pre_dump(void *ctx, const char *action, struct kup_err *err)
 
 	(void)action;
 	s->steps.show = false;	/* a console is slow */
+	kup_sysctl_lend(KUP_RCU_EXPEDITED, "1");
 	ret = kup_step_begin(&s->steps, "freeze", err);
 	if (!ret)
 		ret = kup_device_netlock(s->dev, KUP_NETLOCK_NEW, err);

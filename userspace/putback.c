@@ -12,6 +12,7 @@
 #include "hugetlb.h"
 #include "prepared.h"
 #include "putback.h"
+#include "sysctl.h"
 #include "util.h"
 
 #define SWITCH_FILE	KUP_RUN_DIR "/switch.json"
@@ -80,6 +81,7 @@ int kup_put_back(int dev, struct kup_freeze *freeze, size_t nr, struct kup_err *
 	kup_remove_tree(KUP_IMAGES_DIR);
 	unlink(SWITCH_FILE);
 	kup_hugetlb_return();
+	kup_sysctl_return(KUP_RCU_EXPEDITED);
 	unlink(KUP_RUN_DIR "/hook");	/* of one that was killed */
 	return ret;
 }
