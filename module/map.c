@@ -271,14 +271,34 @@ int kup_walk_next(struct kup_walk *w, struct kup_run *run)
 	return 1;
 }
 
+static int check_flags(__u32 flags)
+{
+	const __u32 gigantic = KUP_MM_HUGETLB | KUP_MM_GIGANTIC;
+
+	if (flags & ~(KUP_MM_THP_DISABLED | KUP_MM_SHMEM | KUP_MM_HUGETLB | KUP_MM_GIGANTIC | KUP_MM_POOL))
+		return -EINVAL;
+	if (flags & KUP_MM_THP_DISABLED && flags != KUP_MM_THP_DISABLED)
+		return -EINVAL;
+	if (flags & KUP_MM_GIGANTIC && (flags & gigantic) != gigantic)
+		return -EINVAL;
+	return flags & KUP_MM_POOL && flags != (gigantic | KUP_MM_POOL) ? -EINVAL : 0;
+}
+
+/* The @i-th chunk from @c on, all of them huge: is each page of 1 GiB in one piece, and where one may be? */
+static int check_gigantic(const struct kup_chunk *c, __u32 i)
+{
+	if (i % KUP_GIGANTIC_CHUNKS)
+		return c[i].addr == c[i - 1].addr + KUP_CHUNK_SIZE && c[i].value == c[i - 1].value + KUP_CHUNK_PAGES ? 0 : -EINVAL;
+	return c[i].addr % (KUP_GIGANTIC_CHUNKS * KUP_CHUNK_SIZE) || c[i].value % (KUP_GIGANTIC_CHUNKS * KUP_CHUNK_PAGES) ? -EINVAL : 0;
+}
+
 static int check_record(const struct kup_mm_record *r, const void *maps, __u64 size, __u32 nr_mms)
 {
 	const struct kup_chunk *c;
 	__u64 pages = 0;
 	__u32 i, huge = 0;
 
-	if (!r->pid || r->flags & ~(KUP_MM_THP_DISABLED | KUP_MM_SHMEM | KUP_MM_HUGETLB) ||
-	    (r->flags & KUP_MM_THP_DISABLED && r->flags != KUP_MM_THP_DISABLED) || r->comm[sizeof(r->comm) - 1])
+	if (!r->pid || check_flags(r->flags) || r->comm[sizeof(r->comm) - 1] || r->nr_chunks % kup_record_step(r))
 		return -EINVAL;
 	if (r->chunks_off % 8 || r->chunks_off < nr_mms * sizeof(*r) || r->chunks_off > size ||
 	    r->nr_chunks > (size - r->chunks_off) / sizeof(*c))
@@ -294,6 +314,8 @@ static int check_record(const struct kup_mm_record *r, const void *maps, __u64 s
 			return nr;
 		if (r->flags & KUP_MM_HUGETLB ? c->kind != KUP_CHUNK_HUGE :
 		    kup_is_shmem(r) && (c->kind == KUP_CHUNK_HUGE || kup_chunk_is_shared(c)))
+			return -EINVAL;
+		if (r->flags & KUP_MM_GIGANTIC && check_gigantic(c - i, i))
 			return -EINVAL;
 		pages += nr;
 		huge += c->kind == KUP_CHUNK_HUGE;

@@ -325,7 +325,10 @@ static void sections(void)
 	BAD(s.mm[0].flags = KUP_MM_HUGETLB);	/* which has huge pages only */
 	BAD(s.mm[0].flags = KUP_MM_HUGETLB | KUP_MM_SHMEM);
 	BAD(s.mm[1].flags = KUP_MM_HUGETLB | KUP_MM_THP_DISABLED);
-	BAD(s.mm[1].flags = 8);
+	BAD(s.mm[1].flags = 32);
+	BAD(s.mm[1].flags = KUP_MM_GIGANTIC);	/* which are of hugetlbfs, */
+	BAD(s.mm[0].flags = KUP_MM_HUGETLB | KUP_MM_GIGANTIC);	/* and whole */
+	BAD(s.mm[1].flags = KUP_MM_POOL);
 	BAD(s.mm[0].chunks_off += 4);
 	BAD(s.mm[0].chunks_off = 0);
 	BAD(s.mm[0].chunks_off = ~7ULL);
@@ -340,6 +343,54 @@ static void sections(void)
 	BAD(s.a[1].addr = 1ULL << 56);
 	BAD(s.run.nr = 6);
 }
+
+/* Two pages of 1 GiB, of one record. */
+#define G	KUP_GIGANTIC_CHUNKS
+struct gigantic {
+	struct kup_mm_record mm;
+	struct kup_chunk c[2 * G];
+};
+
+static struct gigantic *two_gigantic(void)
+{
+	struct gigantic *s = calloc(1, sizeof(*s));
+	unsigned int i;
+
+	s->mm = (struct kup_mm_record) {
+		.pid = 1, .flags = KUP_MM_HUGETLB | KUP_MM_GIGANTIC, .chunks_off = offsetof(struct gigantic, c),
+		.nr_chunks = 2 * G, .nr_huge = 2 * G, .nr_pages = 2 * G * N,
+	};
+	for (i = 0; i < 2 * G; i++)
+		s->c[i] = (struct kup_chunk) {
+			.addr = (i / G * 3 * G + i % G) * KUP_CHUNK_SIZE, .value = ((2 - i / G) * G + i % G) * N, .nr = N, .kind = KUP_CHUNK_HUGE,
+		};
+	return s;
+}
+
+static void gigantic(void)
+{
+	struct gigantic *s = two_gigantic();
+	unsigned int i;
+
+	CHECK(!kup_maps_check(s, sizeof(*s), 1, 2 * G * N));
+	s->mm.flags |= KUP_MM_SHMEM;
+	CHECK(!kup_maps_check(s, sizeof(*s), 1, 2 * G * N));
+	s->mm.flags ^= KUP_MM_SHMEM | KUP_MM_POOL;
+	CHECK(!kup_maps_check(s, sizeof(*s), 1, 2 * G * N));
+	s->mm.flags |= KUP_MM_SHMEM;
+	CHECK(kup_maps_check(s, sizeof(*s), 1, 2 * G * N));
+	free(s);
+#define BAD_GIGANTIC(set) do { s = two_gigantic(); set; CHECK_FOR(kup_maps_check(s, sizeof(*s), 1, s->mm.nr_chunks * N), "%s", #set); free(s); } while (0)
+	BAD_GIGANTIC(s->mm.flags = KUP_MM_GIGANTIC);
+	BAD_GIGANTIC(s->mm.flags |= KUP_MM_THP_DISABLED);
+	BAD_GIGANTIC(s->mm.nr_chunks = s->mm.nr_huge = 2 * G - 1; s->mm.nr_pages -= N);	/* the last one is not whole */
+	BAD_GIGANTIC(s->c[G - 1].value += N);						/* its frames not in one piece, */
+	BAD_GIGANTIC(s->c[G - 1].addr += KUP_CHUNK_SIZE);				/* its addresses neither, */
+	BAD_GIGANTIC(for (i = 0; i < G; i++) s->c[i].addr += KUP_CHUNK_SIZE);		/* or not where one can be */
+	BAD_GIGANTIC(for (i = G; i < 2 * G; i++) s->c[i].value += N);
+	BAD_GIGANTIC(s->c[G].value = 0);
+}
+#undef G
 
 static void sums(void)
 {
@@ -402,6 +453,7 @@ static const struct ktap_test tests[] = {
 	{ "what cannot be encoded is refused", refused_to_encode },
 	{ "malformed chunks are refused", refused_to_decode },
 	{ "sections are checked", sections },
+	{ "pages of 1 GiB are whole", gigantic },
 	{ "sums are at the end of a section that has room for them", sums },
 	{ "damage is never followed out of bounds", damage },
 	{ "chunks are found by address", find },

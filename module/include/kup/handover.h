@@ -15,7 +15,7 @@
  * struct kup_handover in a page of its own, followed by, each page aligned and found by its offset in the header:
  *
  *   extents    struct kup_extent[nr_extents], sorted by base, disjoint, not adjacent: what the stub reserves. It covers
- *              the area, the stream's frames, the pieces and every preserved frame, rounded out to blocks (block_order).
+ *              the area, the stream's frames, the pieces, every preserved frame and the pool of pages of 1 GiB, rounded out to blocks (block_order).
  *   directory  __u32[stream_pages]: the pfn of each page of the stream, in order.
  *   pieces     struct kup_piece[nr_pieces], if there is a fallback: where the pages of the kernel that was left are kept, and
  *              where they go if it has to come back; those that go nowhere are for the jump itself. See module/fallback.c and
@@ -33,7 +33,7 @@
 #include <linux/types.h>
 
 #define KUP_HANDOVER_MAGIC	0x5050502d50554b01ULL	/* "\1KUP-PPP" */
-#define KUP_HANDOVER_VERSION	7
+#define KUP_HANDOVER_VERSION	8
 
 #define KUP_AREA_SIZE		(4ULL << 20)
 #define KUP_AREA_ALIGN		(2ULL << 20)
@@ -103,7 +103,7 @@ struct kup_handover {
 	__u64 store_size;		/* bytes */
 	__u32 nr_mms;
 	__u32 flags;			/* KUP_HANDOVER_* */
-	__u64 nr_frames;		/* preserved pages of all mms */
+	__u64 nr_frames;		/* pages of all records */
 	__u64 nr_again;			/* of these, how many have a frame that one before them has: so many frames less */
 
 	__u64 extents_sum;		/* kup_sum() of the extents array */

@@ -11,6 +11,8 @@
  * A chunk is the KUP_CHUNK_SIZE aligned range that one page table maps. Its record takes 16 bytes, its payload none
  * for a huge page, 8 bytes for each run of contiguous frames, or 72 bytes and at most 4 bytes (mostly 3) a page for scattered ones.
  *
+ * A huge page of 1 GiB (hugetlbfs) is 512 chunks, one behind the other, in a record that has only such.
+ *
  * A frame is named once, unless all that name it say that it is shared: pages that fork left to several processes. A chunk with
  * such frames is always one of runs.
  * map.c is pure: it compiles in userspace too, where it is unit-tested and fuzzed.
@@ -23,6 +25,8 @@
 #define KUP_MM_THP_DISABLED	1u	/* PR_SET_THP_DISABLE was on in the old kernel */
 #define KUP_MM_SHMEM		2u	/* no process, but a file of tmpfs; addresses are offsets in it, and no chunk is huge or shared */
 #define KUP_MM_HUGETLB		4u	/* pages of hugetlbfs: of a process, which has another record besides, or of a file; each chunk is huge */
+#define KUP_MM_GIGANTIC		8u	/* with KUP_MM_HUGETLB: of 1 GiB each, which is KUP_GIGANTIC_CHUNKS chunks, one behind the other */
+#define KUP_MM_POOL		16u	/* with both: pages of the pool that nobody has any more; what is in them does not matter, addresses neither */
 
 struct kup_mm_record {
 	__u32 pid;		/* thread group id in the initial pid namespace of the old kernel, or the number of the file that userspace
@@ -68,10 +72,18 @@ static inline int kup_is_shmem(const struct kup_mm_record *r)
 	return r->flags & KUP_MM_SHMEM;
 }
 
-/* Numbers are unique among those of a kind: files, what processes have of hugetlbfs, and all else that they have (0). */
+/* Numbers are unique among those of a kind: files, what processes have of hugetlbfs, by size of pages, and all else that they have (0). */
 static inline __u32 kup_record_of(const struct kup_mm_record *r)
 {
-	return r->flags & KUP_MM_SHMEM ? KUP_MM_SHMEM : r->flags & KUP_MM_HUGETLB;
+	return r->flags & KUP_MM_SHMEM ? KUP_MM_SHMEM : r->flags & (KUP_MM_HUGETLB | KUP_MM_GIGANTIC | KUP_MM_POOL);
+}
+
+#define KUP_GIGANTIC_CHUNKS	512u
+
+/* So many chunks, one behind the other, are one page, or belong together for no reason (1). */
+static inline __u32 kup_record_step(const struct kup_mm_record *r)
+{
+	return r->flags & KUP_MM_GIGANTIC ? KUP_GIGANTIC_CHUNKS : 1;
 }
 
 static_assert(sizeof(struct kup_mm_record) == 48, "map layout");
@@ -171,7 +183,7 @@ int kup_walk_next(struct kup_walk *w, struct kup_run *run);
  * @nr_mms: records
  * @nr_frames: the sum that the header claims
  *
- * Checks records, sorted and aligned chunk tables, and decodes every chunk. Does not check that a frame is named once
+ * Checks records, sorted and aligned chunk tables, that pages of 1 GiB are whole, and decodes every chunk. Does not check that a frame is named once
  * only, or each time as shared, nor that it is RAM: the caller has the means.
  *
  * Return: 0 or -EINVAL.
