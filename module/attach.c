@@ -65,10 +65,14 @@ struct kup_record *kup_find_record(u32 nr, u32 kind)
 	return NULL;
 }
 
+/* What a process has of hugetlbfs is in records of their own. */
+static const u32 of_hugetlb[] = { KUP_MM_HUGETLB, KUP_MM_HUGETLB | KUP_MM_GIGANTIC };
+
 /* The record, if it is free and all there. */
 static int claim(struct kup_attach *a, struct kup_record **out)
 {
-	struct kup_record *rec = kup_find_record(a->old_pid, 0), *huge = kup_find_record(a->old_pid, KUP_MM_HUGETLB);
+	struct kup_record *rec = kup_find_record(a->old_pid, 0), *huge;
+	unsigned int i;
 	int lost;
 
 	if (!rec) {
@@ -81,7 +85,11 @@ static int claim(struct kup_attach *a, struct kup_record **out)
 		kup_say(a->why, "process %u of the handover is attached to pid %d", a->old_pid, rec->att->pid);
 		return -EBUSY;
 	}
-	lost = atomic_read(&rec->nr_done) + (huge ? atomic_read(&huge->nr_done) : 0);
+	lost = atomic_read(&rec->nr_done);
+	for (i = 0; i < ARRAY_SIZE(of_hugetlb); i++) {
+		huge = kup_find_record(a->old_pid, of_hugetlb[i]);
+		lost += huge ? atomic_read(&huge->nr_done) : 0;
+	}
 	if (lost) {
 		kup_say(a->why, "%d chunks of process %u went to a process that ended: they are lost", lost, a->old_pid);
 		return -EBUSY;
@@ -255,9 +263,10 @@ static void kick_threads(struct task_struct *task)
 
 static int attach_task(struct kup_attach *a, struct task_struct *task, struct kup_record *rec)
 {
-	struct kup_record *huge = kup_find_record(a->old_pid, KUP_MM_HUGETLB);
 	struct mm_struct *mm = get_task_mm(task);
 	struct kup_attached *att;
+	struct kup_record *huge;
+	unsigned int i;
 	u32 *pfns;
 	int err = -ENOMEM;
 
@@ -287,7 +296,10 @@ static int attach_task(struct kup_attach *a, struct task_struct *task, struct ku
 	att = NULL;
 	kick_threads(task);
 	a->pages = rec->mm->nr_pages;
-	if (huge) {
+	for (i = 0; i < ARRAY_SIZE(of_hugetlb) && !err; i++) {
+		huge = kup_find_record(a->old_pid, of_hugetlb[i]);
+		if (!huge)
+			continue;
 		a->pages += huge->mm->nr_pages;
 		err = kup_hugetlb_attach(mm, huge, a->why);
 	}

@@ -678,7 +678,7 @@ static void drop_chunk(struct kup_record *rec, u32 i)
 	if (!kup_chunk_begin(rec, i))
 		return;
 	if (rec->in_pool)
-		kup_hugetlb_drop(rec->chunks[i].value);
+		kup_hugetlb_drop(rec, i);
 	else
 		drop_strays(NULL, &rec->chunks[i]);
 	kup_chunk_end(rec, i);

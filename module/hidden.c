@@ -34,13 +34,24 @@ void kup_flush_all(struct mm_struct *mm)
 	flush_tlb_mm_range(mm, 0, TLB_FLUSH_ALL, 0, true);
 }
 
-/* The middle entry for @addr. The tables above it are there as long as the VMA is, but ABORT must not depend on it. */
-static pmd_t *need_pmd(struct mm_struct *mm, unsigned long addr)
+/* The entry for @addr, above the middle ones. The tables above it are there as long as the VMA is, but ABORT must not depend on it. */
+static pud_t *need_pud(struct mm_struct *mm, unsigned long addr)
 {
 	for (;;) {
 		p4d_t *p4d = p4d_alloc(mm, pgd_offset(mm, addr), addr);
 		pud_t *pud = p4d ? pud_alloc(mm, p4d, addr) : NULL;
-		pmd_t *pmd = pud ? pmd_alloc(mm, pud, addr) : NULL;
+
+		if (pud)
+			return pud;
+		cond_resched();
+	}
+}
+
+/* The middle one. */
+static pmd_t *need_pmd(struct mm_struct *mm, unsigned long addr)
+{
+	for (;;) {
+		pmd_t *pmd = pmd_alloc(mm, need_pud(mm, addr), addr);
 
 		if (pmd)
 			return pmd;
@@ -134,15 +145,15 @@ static void put_back_huge(struct kup_old_mm *om, struct kup_hidden *h)
 /* Returns whether it was hidden. */
 static bool put_back_hugetlb(struct kup_old_mm *om, struct kup_hidden *h)
 {
-	pmd_t *pmd;
+	pte_t *entry;
 	spinlock_t *ptl;
 
 	if (h->nr_moved)
 		return false;
-	pmd = need_pmd(om->mm, h->addr);
-	ptl = pmd_lock(om->mm, pmd);
-	if (!WARN_ON_ONCE(!pmd_none(*pmd)))
-		set_pte_at(om->mm, h->addr, (pte_t *)pmd, __pte(pmd_val(h->pmd)));
+	entry = h->gigantic ? (pte_t *)need_pud(om->mm, h->addr) : (pte_t *)need_pmd(om->mm, h->addr);
+	ptl = kup_lock_hugetlb(om->mm, entry, kup_hidden_size(h));
+	if (!WARN_ON_ONCE(!pte_none(*entry)))
+		set_pte_at(om->mm, h->addr, entry, h->huge);
 	spin_unlock(ptl);
 	h->nr_moved = 1;
 	return true;
@@ -182,7 +193,7 @@ static struct kup_hidden *first_chunk(struct kup_old_mm *om, unsigned long addr)
 	while (low < high) {
 		u32 mid = low + (high - low) / 2;
 
-		if (om->chunk[mid].addr < addr)
+		if (om->chunk[mid].addr + kup_hidden_size(&om->chunk[mid]) <= addr)
 			low = mid + 1;
 		else
 			high = mid;
@@ -403,14 +414,14 @@ static void fault_locked(struct kup_old_mm *om, struct vm_area_struct *vma, unsi
 {
 	struct kup_hidden *h = first_chunk(om, addr);
 
-	if (h == om->chunk + om->nr_chunks || h->addr != (addr & PMD_MASK))
+	if (h == om->chunk + om->nr_chunks || h->addr > addr)
 		return;
 	if (h->kind == HIDDEN_HUGETLB) {
 		if (om->sealed && !h->nr_moved)
-			hold(spare, pmd_page(h->pmd));
+			hold(spare, pte_page(h->huge));
 		if (put_back_hugetlb(om, h)) {
 			om->looked_at = true;
-			atomic64_add(KUP_CHUNK_PAGES, &faulted_back);
+			atomic64_add(kup_hidden_size(h) >> PAGE_SHIFT, &faulted_back);
 		}
 		return;
 	}
@@ -527,16 +538,17 @@ void kup_looks_status(struct kup_status *st)
 /* The same for one of hugetlbfs. */
 static int hide_moved_hugetlb(struct kup_old_mm *om, struct kup_hidden *h, char *why)
 {
+	const unsigned long size = kup_hidden_size(h);
 	unsigned long next;
-	pmd_t *pmd = kup_find_pmd(om->mm, h->addr, &next);
+	pte_t *entry = kup_find_hugetlb(om->mm, h->addr, size, &next);
 	enum kup_page_kind kind = KUP_PAGE_NONE;
 	spinlock_t *ptl;
 
-	if (pmd) {
-		ptl = pmd_lock(om->mm, pmd);
-		kind = kup_hugetlb_kind(*pmd);
+	if (entry) {
+		ptl = kup_lock_hugetlb(om->mm, entry, size);
+		kind = kup_hugetlb_kind(*entry);
 		if (kind == KUP_PAGE_KEEP) {
-			h->pmd = kup_take_hugetlb(om->mm, h->addr, pmd);
+			h->huge = ptep_get_and_clear(om->mm, h->addr, entry);
 			h->nr_moved = 0;
 		}
 		spin_unlock(ptl);

@@ -15,6 +15,10 @@
  *   5. If it cannot be migrated, since somebody else has a reference, it gets the content, and the frame is the free page of the pool.
  *   6. A frame that nobody attached, or behind a file's end, is a free page of the pool in the end.
  *
+ * Pages of 1 GiB go the same way, with their own pool. An empty one, in one piece, could hardly be found in a kernel that has booted among
+ * frames that are kept: so all of the old pool that no process has comes along, with one that userspace has added there, and ADOPT makes free
+ * pages of these.
+ *
  * What others take meanwhile is other free pages: a pool has as many that are not reserved as it had in the old kernel.
  * It cannot be with a fallback: copies of all would be needed at once.
  */
@@ -84,10 +88,48 @@ u64 kup_hugetlb_free(void)
 	return missing ? 0 : READ_ONCE(size_to_hstate(PMD_SIZE)->free_huge_pages);
 }
 
-/* So many more pages of the pool, of a page's node, and free ones. The latter are frames, on no list. */
-static void count(struct page *page, long nr_pages, long free_pages)
+/* In this list too, while there is room for them. */
+static u32 list_pages(const struct list_head *list, u32 *pfn, u32 nr, u32 room)
 {
-	struct hstate *h = size_to_hstate(PMD_SIZE);
+	struct page *page;
+
+	list_for_each_entry(page, list, lru) {
+		if (nr == room)
+			break;
+		if (!PageHWPoison(page))
+			pfn[nr++] = page_to_pfn(page);
+	}
+	return nr;
+}
+
+int kup_hugetlb_list(u32 **pfn, u32 *nr)
+{
+	struct hstate *h = missing ? NULL : size_to_hstate(PUD_SIZE);
+	u32 room = h ? READ_ONCE(h->nr_huge_pages) : 0;
+	int nid;
+
+	*nr = 0;
+	*pfn = kvmalloc_array(room ?: 1, sizeof(**pfn), GFP_KERNEL);
+	if (!*pfn)
+		return -ENOMEM;
+	if (!h)
+		return 0;
+	spin_lock_irq(pool_lock);
+	for_each_node_state(nid, N_MEMORY)
+		*nr = list_pages(&h->hugepage_freelists[nid], *pfn, *nr, room);
+	*nr = list_pages(&h->hugepage_activelist, *pfn, *nr, room);
+	spin_unlock_irq(pool_lock);
+	return 0;
+}
+
+static unsigned long size_of(const struct kup_record *rec)
+{
+	return kup_record_step(rec->mm) * PMD_SIZE;
+}
+
+/* So many more pages of the pool, of a page's node, and free ones. The latter are frames, on no list. */
+static void count(struct hstate *h, struct page *page, long nr_pages, long free_pages)
+{
 	int nid = page_to_nid(page);
 
 	spin_lock_irq(pool_lock);
@@ -95,20 +137,24 @@ static void count(struct page *page, long nr_pages, long free_pages)
 	h->nr_huge_pages_node[nid] += nr_pages;
 	h->free_huge_pages += free_pages;
 	h->free_huge_pages_node[nid] += free_pages;
-	kept += free_pages;
+	if (huge_page_size(h) == PMD_SIZE)
+		kept += free_pages;
 	spin_unlock_irq(pool_lock);
 }
 
 /*
  * CRIU may have had the kernel fault in all empty pages, where memory is locked, before any of them has come back. Then there is one more, until
- * userspace sets the size of the pool again. If there is no memory for it, who asks for a page will see.
+ * userspace sets the size of the pool again. If there is no memory for it, who asks for a page will see. Of 1 GiB none is to be had, but the one
+ * that came along.
  */
-static void need_empty(void)
+static void need_empty(const struct kup_record *rec)
 {
 	struct hstate *h = size_to_hstate(PMD_SIZE);
 	struct page *page;
 	bool any;
 
+	if (size_of(rec) != PMD_SIZE)
+		return;
 	spin_lock_irq(pool_lock);
 	any = h->free_huge_pages > kept;
 	spin_unlock_irq(pool_lock);
@@ -117,8 +163,67 @@ static void need_empty(void)
 		return;
 	set_page_private(page, 0);
 	kup_compat_mark_hugetlb(page_folio(page));
-	count(page, 1, 0);
+	count(h, page, 1, 0);
 	folio_put(page_folio(page));
+}
+
+/* One page of the pool, in use, with one reference. It was counted as a free one. */
+static struct folio *make_folio(const struct kup_record *rec, u32 pfn)
+{
+	struct hstate *h = size_to_hstate(size_of(rec));
+	struct page *page = pfn_to_page(pfn);
+	struct folio *folio = (struct folio *)page;
+	unsigned long i;
+
+	__ClearPageReserved(page);
+	set_page_private(page, 0);
+	for (i = 1; i < pages_per_huge_page(h); i++) {
+		__ClearPageReserved(page + i);
+		set_page_count(page + i, 0);
+	}
+	prep_compound_page(page, huge_page_order(h));
+	kup_compat_mark_hugetlb(folio);
+	adjust_managed_page_count(page, pages_per_huge_page(h));
+	count(h, page, 0, -1);
+	return folio;
+}
+
+/* Of the page that begins with the @i-th chunk, as kup_chunk_begin() and kup_chunk_end() do of one; nobody else does that with these. */
+static void begin(struct kup_record *rec, u32 i)
+{
+	u32 end = i + kup_record_step(rec->mm);
+
+	while (i < end)
+		kup_chunk_begin(rec, i++);
+}
+
+static void end(struct kup_record *rec, u32 i)
+{
+	u32 end = i + kup_record_step(rec->mm);
+
+	while (i < end)
+		kup_chunk_end(rec, i++);
+}
+
+void kup_hugetlb_drop(struct kup_record *rec, u32 i)
+{
+	if (i % kup_record_step(rec->mm))
+		return;
+	folio_put(make_folio(rec, rec->chunks[i].value));
+	atomic64_add(size_of(rec) >> PAGE_SHIFT, &kup_new.dropped);
+}
+
+/* Nobody has them: free pages right now. */
+static void adopt_pool(struct kup_record *rec)
+{
+	u32 i;
+
+	for (i = 0; i < rec->mm->nr_chunks; i += kup_record_step(rec->mm)) {
+		begin(rec, i);
+		folio_put(make_folio(rec, rec->chunks[i].value));
+		end(rec, i);
+		cond_resched();
+	}
 }
 
 void kup_hugetlb_adopt(void)
@@ -128,12 +233,15 @@ void kup_hugetlb_adopt(void)
 
 	for (n = 0; n < kup_new.h->nr_mms && !missing; n++) {
 		struct kup_record *rec = &kup_new.rec[n];
+		struct hstate *h = size_to_hstate(size_of(rec));
 
-		if (!(rec->mm->flags & KUP_MM_HUGETLB))
+		if (!(rec->mm->flags & KUP_MM_HUGETLB) || !h)
 			continue;
-		for (i = 0; i < rec->mm->nr_chunks; i++)
-			count(pfn_to_page(rec->chunks[i].value), 1, 1);
+		for (i = 0; i < rec->mm->nr_chunks; i += kup_record_step(rec->mm))
+			count(h, pfn_to_page(rec->chunks[i].value), 1, 1);
 		rec->in_pool = any = true;
+		if (rec->mm->flags & KUP_MM_POOL)
+			adopt_pool(rec);
 	}
 	hooked = any && !kup_hook_arm();
 }
@@ -171,49 +279,28 @@ bool kup_hugetlb_reserves_none(const struct inode *inode, const struct vm_area_s
 	return kup_shmem_is_hidden(inode) || (vma && vma->vm_flags & VM_MAYSHARE && kup_hugetlb_is_restoring());
 }
 
-/* One page of the pool, in use, with one reference. It was counted as a free one. */
-static struct folio *make_folio(u32 pfn)
-{
-	struct page *page = pfn_to_page(pfn);
-	struct folio *folio = (struct folio *)page;
-	unsigned int i;
-
-	__ClearPageReserved(page);
-	set_page_private(page, 0);
-	for (i = 1; i < KUP_CHUNK_PAGES; i++) {
-		__ClearPageReserved(page + i);
-		set_page_count(page + i, 0);
-	}
-	prep_compound_page(page, PMD_SHIFT - PAGE_SHIFT);
-	kup_compat_mark_hugetlb(folio);
-	adjust_managed_page_count(page, KUP_CHUNK_PAGES);
-	count(page, 0, -1);
-	return folio;
-}
-
-void kup_hugetlb_drop(u32 pfn)
-{
-	folio_put(make_folio(pfn));
-	atomic64_add(KUP_CHUNK_PAGES, &kup_new.dropped);
-}
-
 static void copy_content(struct folio *to, struct folio *from)
 {
-	unsigned int i;
+	unsigned long i;
 
-	for (i = 0; i < KUP_CHUNK_PAGES; i++) {
+	for (i = 0; i < folio_nr_pages(from); i++) {
 		copy_highpage(folio_page(to, i), folio_page(from, i));
 		cond_resched();
 	}
 }
 
-/* The frame takes the place of @empty, of which the caller has a reference, which is given up. Return: false if it got the content only. */
-static bool replace(struct folio *empty, u32 pfn)
+/*
+ * The frame of the page that begins with the @i-th chunk takes the place of @empty, of which the caller has a reference, which is given up.
+ * Return: false if that got the content only.
+ */
+static bool replace(struct folio *empty, struct kup_record *rec, u32 i)
 {
-	struct folio *to = make_folio(pfn);
+	struct folio *to;
 	LIST_HEAD(list);
 	bool moved = false;
 
+	begin(rec, i);
+	to = make_folio(rec, rec->chunks[i].value);
 	if (kup_compat_isolate_hugetlb(empty, &list)) {
 		folio_put(empty);	/* else it has one more than the kernel knows of */
 		moving.to = to;
@@ -230,33 +317,34 @@ static bool replace(struct folio *empty, u32 pfn)
 		folio_put(empty);
 		folio_put(to);
 	}
-	atomic64_add(KUP_CHUNK_PAGES, &kup_new.bound);
-	atomic64_inc(&kup_new.bound_huge);
+	end(rec, i);
+	atomic64_add(size_of(rec) >> PAGE_SHIFT, &kup_new.bound);
+	atomic64_add(kup_record_step(rec->mm), &kup_new.bound_huge);
 	return moved;
 }
 
 /* What is mapped there, with a reference, or NULL. mmap_lock. */
-static struct folio *mapped(struct mm_struct *mm, unsigned long addr)
+static struct folio *mapped(struct mm_struct *mm, unsigned long addr, unsigned long size)
 {
 	unsigned long next;
-	pmd_t *pmd = kup_find_pmd(mm, addr, &next);
+	pte_t *entry = kup_find_hugetlb(mm, addr, size, &next);
 	struct folio *folio = NULL;
 	spinlock_t *ptl;
 
-	if (!pmd)
+	if (!entry)
 		return NULL;
-	ptl = pmd_lock(mm, pmd);
-	if (pmd_present(*pmd) && pmd_leaf(*pmd)) {
-		folio = page_folio(pmd_page(*pmd));
+	ptl = kup_lock_hugetlb(mm, entry, size);
+	if (pte_present(*entry) && pte_huge(*entry)) {
+		folio = page_folio(pte_page(*entry));
 		folio_get(folio);
 	}
 	spin_unlock(ptl);
 	return folio;
 }
 
-static bool is_private(const struct vm_area_struct *vma)
+static bool is_private(const struct vm_area_struct *vma, unsigned long size)
 {
-	return vma && kup_vma_is_hugetlb(vma) && huge_page_size(hstate_vma((struct vm_area_struct *)vma)) == PMD_SIZE;
+	return vma && kup_vma_is_hugetlb(vma) && huge_page_size(hstate_vma((struct vm_area_struct *)vma)) == size;
 }
 
 static int attach_chunk(struct mm_struct *mm, struct kup_record *rec, u32 i, bool fault, char *why)
@@ -271,21 +359,21 @@ static int attach_chunk(struct mm_struct *mm, struct kup_record *rec, u32 i, boo
 		return 0;
 	mmap_read_lock(mm);
 	vma = vma_lookup(mm, c->addr);
-	if (!is_private(vma)) {
+	if (!is_private(vma, size_of(rec))) {
 		kup_say(why, "no private mapping of huge pages at %#llx", c->addr);
 		err = -EADDRNOTAVAIL;
 		goto unlock;
 	}
-	folio = mapped(mm, c->addr);
+	folio = mapped(mm, c->addr, size_of(rec));
 	if (folio || !fault)
 		goto unlock;
-	need_empty();
+	need_empty(rec);
 	/* For reading: what comes is private all the same, as there is nothing in the file, and any mapping will do. */
 	ret = handle_mm_fault(vma, c->addr, FAULT_FLAG_REMOTE, NULL);
 	if (ret & VM_FAULT_ERROR)
 		err = -ENOMEM;
 	else
-		folio = mapped(mm, c->addr);
+		folio = mapped(mm, c->addr, size_of(rec));
 	if (!err && !folio)
 		err = -EAGAIN;
 	if (err)
@@ -299,10 +387,8 @@ unlock:
 		folio_put(folio);
 		return -EBUSY;
 	}
-	kup_chunk_begin(rec, i);	/* nobody else does: kup.lock */
-	if (!replace(folio, c->value))
-		atomic64_add(KUP_CHUNK_PAGES, &kup_new.parted);
-	kup_chunk_end(rec, i);
+	if (!replace(folio, rec, i))
+		atomic64_add(size_of(rec) >> PAGE_SHIFT, &kup_new.parted);
 	return 0;
 }
 
@@ -310,8 +396,8 @@ static int check_attach(const struct kup_record *rec, char *why)
 {
 	if (!missing && rec->in_pool && !kup_fallback_armed())
 		return 0;
-	if (missing)
-		kup_say(why, "this kernel has no %s: huge pages of hugetlbfs cannot be given back", missing);
+	if (missing || !rec->in_pool)
+		kup_say(why, "this kernel has no %s: huge pages of hugetlbfs cannot be given back", missing ?: "huge pages of 1 GiB");
 	else
 		kup_say(why, "huge pages of hugetlbfs cannot be given back while there may be a fallback");
 	return -ENODEV;
@@ -327,7 +413,7 @@ int kup_hugetlb_attach(struct mm_struct *mm, struct kup_record *rec, char *why)
 	lockdep_assert_held(&kup.lock);
 	err = check_attach(rec, why);
 	for (pass = 0; pass < 2; pass++)
-		for (i = 0; i < rec->mm->nr_chunks && !err; i++) {
+		for (i = 0; i < rec->mm->nr_chunks && !err; i += kup_record_step(rec->mm)) {
 			err = attach_chunk(mm, rec, i, pass, why);
 			if (!err && fatal_signal_pending(current))
 				err = -EINTR;
@@ -346,23 +432,21 @@ static int attach_file_chunk(struct kup_shmem *s, struct kup_record *rec, u32 i)
 	if (kup_chunk_done(rec, i))
 		return 0;
 	if (c->addr >= i_size_read(file_inode(file))) {
-		kup_chunk_begin(rec, i);
-		kup_hugetlb_drop(c->value);
-		kup_chunk_end(rec, i);
+		begin(rec, i);
+		kup_hugetlb_drop(rec, i);
+		end(rec, i);
 		return 0;
 	}
-	need_empty();
+	need_empty(rec);
 	/* Not vfs_fallocate(): the descriptor need not be one to write by. */
-	err = file->f_op->fallocate(file, 0, c->addr, PMD_SIZE);
+	err = file->f_op->fallocate(file, 0, c->addr, size_of(rec));
 	if (err)
 		return err;
-	folio = kup_compat_hugetlb_get(file->f_mapping, c->addr);
+	folio = kup_compat_hugetlb_get(file->f_mapping, c->addr, huge_page_shift(hstate_file(file)));
 	if (!folio)
 		return -EAGAIN;
-	kup_chunk_begin(rec, i);
-	if (!replace(folio, c->value))
-		s->copied += KUP_CHUNK_PAGES;
-	kup_chunk_end(rec, i);
+	if (!replace(folio, rec, i))
+		s->copied += size_of(rec) >> PAGE_SHIFT;
 	return 0;
 }
 
@@ -374,19 +458,19 @@ int kup_hugetlb_attach_file(struct kup_shmem *s, struct kup_record *rec)
 
 	if (err)
 		return err;
-	if (huge_page_size(hstate_file(rec->file)) != PMD_SIZE) {
+	if (huge_page_size(hstate_file(rec->file)) != size_of(rec)) {
 		kup_say(s->why, "shared memory %u (%s): the file has huge pages of another size", s->id, rec->mm->comm);
 		return -EOPNOTSUPP;
 	}
 	if ((rec->mm->nr_chunks || mapping_writably_mapped(mapping)) &&
-	    !kup_compat_reserve_hugetlb(mapping->host, i_size_read(mapping->host) >> PMD_SHIFT)) {
+	    !kup_compat_reserve_hugetlb(mapping->host, i_size_read(mapping->host) >> huge_page_shift(hstate_file(rec->file)))) {
 		kup_say(s->why, "shared memory %u (%s): the pool has too few huge pages to reserve it", s->id, rec->mm->comm);
 		return -ENOMEM;
 	}
 	err = kup_hook_arm();
 	if (err)
 		return err;
-	for (i = 0; i < rec->mm->nr_chunks && !err; i++) {
+	for (i = 0; i < rec->mm->nr_chunks && !err; i += kup_record_step(rec->mm)) {
 		err = attach_file_chunk(s, rec, i);
 		if (!err && fatal_signal_pending(current))
 			err = -EINTR;
@@ -417,6 +501,11 @@ u64 kup_hugetlb_free(void)
 	return 0;
 }
 
+int kup_hugetlb_list(u32 **pfn, u32 *nr)
+{
+	return -EOPNOTSUPP;
+}
+
 void kup_hugetlb_adopt(void)
 {
 }
@@ -439,7 +528,7 @@ bool kup_hugetlb_reserves_none(const struct inode *inode, const struct vm_area_s
 	return false;
 }
 
-void kup_hugetlb_drop(u32 pfn)
+void kup_hugetlb_drop(struct kup_record *rec, u32 i)
 {
 }
 

@@ -11,6 +11,7 @@
  *   new kernel   PageReserved, refcount 1, owned by the handover; from ATTACH on by the struct kup_space of a process;
  *                from its binding on by the process's page tables, as any anonymous page; that of a file by the file, from
  *                ATTACH_SHMEM on. That of hugetlbfs is counted into the pool from ADOPT on, and the process's from ATTACH on.
+ *                A page of 1 GiB that nobody had, or somebody who is not kept, is a free page of the pool from ADOPT on.
  */
 #ifndef KUP_H
 #define KUP_H
@@ -83,6 +84,7 @@ bool kup_hugetlb_is_moving(unsigned long to);		/* current does, to this folio. A
 bool kup_hugetlb_is_restoring(void);			/* current does, and what it maps of files is reserved later. Any context */
 bool kup_hugetlb_reserves_none(const struct inode *inode, const struct vm_area_struct *vma);	/* current, by this mapping */
 u64 kup_hugetlb_free(void);				/* free pages of the pool; of 2 MiB */
+int kup_hugetlb_list(u32 **pfn, u32 *nr);		/* the first frames of all pages of 1 GiB, for kvfree(); sleeps */
 
 struct kup_ctx {
 	struct mutex lock;		/* all fields, all ioctls but STATUS, SCAN and DRAIN with WAIT */

@@ -107,7 +107,7 @@ static inline bool kup_page_is_plain(struct page *page)
 }
 
 /* scan.c */
-enum kup_page_kind kup_hugetlb_kind(pmd_t pmd);	/* of one of hugetlbfs: NONE, ZERO (the file's), KEEP, PINNED, SHARED by several or OTHER */
+enum kup_page_kind kup_hugetlb_kind(pte_t entry);	/* of one of hugetlbfs: NONE, ZERO (the file's), KEEP, PINNED, SHARED by several or OTHER */
 enum kup_page_kind kup_pmd_kind(pmd_t pmd);	/* of a huge entry, under its lock: of all 512 pages */
 
 /* The mappings whose pages are preserved. All others stay for CRIU. */
@@ -123,6 +123,15 @@ static inline bool kup_vma_eligible(const struct vm_area_struct *vma)
  * Return: NULL if there is none. Under mmap_lock.
  */
 pmd_t *kup_find_pmd(struct mm_struct *mm, unsigned long addr, unsigned long *next);
+
+/* The same for an entry of hugetlbfs whose pages are of @size: a middle one, or one above it. */
+pte_t *kup_find_hugetlb(struct mm_struct *mm, unsigned long addr, unsigned long size, unsigned long *next);
+
+/* Its lock, which is the one that the kernel takes for it. */
+static inline spinlock_t *kup_lock_hugetlb(struct mm_struct *mm, pte_t *entry, unsigned long size)
+{
+	return size == PMD_SIZE ? pmd_lock(mm, (pmd_t *)entry) : pud_lock(mm, (pud_t *)entry);
+}
 
 /**
  * kup_refuse - can this address space not be preserved at all?
@@ -146,7 +155,8 @@ int kup_find_process(pid_t pid, struct task_struct **leader, struct mm_struct **
  *   HIDDEN_PTES   some entries of a table that is in place; @ptes is a page of ours
  *   HIDDEN_HUGE   a huge entry; its deposited table stays with the page of middle entries
  *   HIDDEN_SPLIT  a huge entry that is back in place while a fault splits it
- *   HIDDEN_HUGETLB  one of hugetlbfs. It goes back as a whole for who looks at it (nr_moved is 1 then), and is hidden again
+ *   HIDDEN_HUGETLB  one of hugetlbfs, which may be of many chunks (kup_hidden_size()). It goes back as a whole for who looks at it
+ *                 (nr_moved is 1 then), and is hidden again
  *   HIDDEN_BACK   nothing: all is back in place
  */
 enum kup_hidden_kind {
@@ -162,15 +172,22 @@ struct kup_hidden {
 	unsigned long addr;		/* chunk aligned */
 	enum kup_hidden_kind kind;
 	bool shared;			/* some are KUP_PAGE_SHARED, or were */
+	bool gigantic;			/* HIDDEN_HUGETLB of 1 GiB */
 	u32 nr_moved;			/* bits set in moved */
 	pgprot_t prot;			/* of the VMA when hidden */
 	union {
 		pgtable_t table;
 		pte_t *ptes;
 		pmd_t pmd;
+		pte_t huge;		/* HIDDEN_HUGETLB */
 	};
 	DECLARE_BITMAP(moved, PTRS_PER_PTE);	/* pages that a fault brought back */
 };
+
+static inline unsigned long kup_hidden_size(const struct kup_hidden *h)
+{
+	return h->gigantic ? PUD_SIZE : PMD_SIZE;
+}
 
 /* Pages that were brought back at once after the seal, each with a reference. */
 struct kup_held {
@@ -194,7 +211,7 @@ struct kup_old_mm {
 	struct mutex lock;		/* of all below. Who changes something holds mmap_lock or a VMA's lock as well */
 	struct kup_hidden *chunk;	/* sorted by addr */
 	u32 nr_chunks, room;
-	u32 nr_hugetlb;			/* of them, of hugetlbfs */
+	u32 nr_hugetlb, nr_gigantic;	/* of them, of hugetlbfs, of 2 MiB and of 1 GiB */
 	pte_t *spare;			/* a zeroed page, or NULL */
 	bool looked_at;			/* faults have brought pages back since pages were hidden last */
 	bool sealed;			/* an entry whose page a fault brings back stays hidden too, and the page is held */
@@ -221,7 +238,7 @@ struct kup_old_shmem {
 	struct pid *owner;		/* process that asked for it; an address only, to compare */
 	u32 id;
 	char name[TASK_COMM_LEN];
-	bool hugetlb;			/* of hugetlbfs */
+	bool hugetlb, gigantic;		/* of hugetlbfs, and its pages are of 1 GiB */
 	struct list_head cached;
 	u32 nr_cached;
 	u64 pages;
@@ -258,11 +275,6 @@ void kup_looks_status(struct kup_status *st);
 int kup_hide_moved(struct kup_old_mm *om, char *why);
 void kup_unseal(struct kup_old_mm *om);
 
-/* An entry of hugetlbfs, out and in, as the kernel does it on this architecture. Under its lock. */
-static inline pmd_t kup_take_hugetlb(struct mm_struct *mm, unsigned long addr, pmd_t *pmd)
-{
-	return __pmd(pte_val(ptep_get_and_clear(mm, addr, (pte_t *)pmd)));
-}
 
 static inline pte_t *kup_hidden_ptes(const struct kup_hidden *h)
 {

@@ -232,31 +232,34 @@ static int hide_vma(struct kup_old_mm *om, struct vm_area_struct *vma, char *why
 /* All pages of it that are this process's alone. */
 static int hide_hugetlb_vma(struct kup_old_mm *om, struct vm_area_struct *vma, char *why)
 {
+	const unsigned long size = huge_page_size(hstate_vma(vma));
 	unsigned long addr, next;
 	int err = 0;
 
 	for (addr = vma->vm_start; addr < vma->vm_end && !err; addr = next) {
-		pmd_t *pmd = kup_find_pmd(om->mm, addr, &next);
+		pte_t *entry = kup_find_hugetlb(om->mm, addr, size, &next);
 		struct kup_hidden *h;
 		spinlock_t *ptl;
 
 		cond_resched();
-		if (!pmd || pmd_none(*pmd))
+		if (!entry || pte_none(*entry))
 			continue;
 		err = reserve_chunk(om);
 		if (err)
 			break;
 		anon_vma_lock_write(vma->anon_vma);
-		ptl = pmd_lock(om->mm, pmd);
-		switch (kup_hugetlb_kind(*pmd)) {
+		ptl = kup_lock_hugetlb(om->mm, entry, size);
+		switch (kup_hugetlb_kind(*entry)) {
 		case KUP_PAGE_ZERO:
 			break;
 		case KUP_PAGE_KEEP:
 			h = add_chunk(om, addr, HIDDEN_HUGETLB, vma->vm_page_prot);
-			h->pmd = kup_take_hugetlb(om->mm, addr, pmd);
-			om->nr_hugetlb++;
-			om->pages += KUP_CHUNK_PAGES;
-			om->huge++;
+			h->gigantic = size != PMD_SIZE;
+			h->huge = ptep_get_and_clear(om->mm, addr, entry);
+			om->nr_hugetlb += !h->gigantic;
+			om->nr_gigantic += h->gigantic;
+			om->pages += size >> PAGE_SHIFT;
+			om->huge += size / PMD_SIZE;
 			break;
 		case KUP_PAGE_PINNED:
 			err = pinned(om, addr, why);

@@ -6,11 +6,10 @@
 
 #include "old.h"
 
-pmd_t *kup_find_pmd(struct mm_struct *mm, unsigned long addr, unsigned long *next)
+static pud_t *find_pud(struct mm_struct *mm, unsigned long addr, unsigned long *next)
 {
 	pgd_t *pgd = pgd_offset(mm, addr);
 	p4d_t *p4d;
-	pud_t *pud;
 
 	*next = (addr & PGDIR_MASK) + PGDIR_SIZE;
 	if (pgd_none(*pgd) || pgd_bad(*pgd))
@@ -19,12 +18,23 @@ pmd_t *kup_find_pmd(struct mm_struct *mm, unsigned long addr, unsigned long *nex
 	*next = (addr & P4D_MASK) + P4D_SIZE;
 	if (p4d_none(*p4d) || p4d_bad(*p4d))
 		return NULL;
-	pud = pud_offset(p4d, addr);
 	*next = (addr & PUD_MASK) + PUD_SIZE;
-	if (pud_none(*pud) || pud_bad(*pud))
+	return pud_offset(p4d, addr);
+}
+
+pmd_t *kup_find_pmd(struct mm_struct *mm, unsigned long addr, unsigned long *next)
+{
+	pud_t *pud = find_pud(mm, addr, next);
+
+	if (!pud || pud_none(*pud) || pud_bad(*pud))	/* or of 1 GiB */
 		return NULL;
 	*next = (addr & PMD_MASK) + PMD_SIZE;
 	return pmd_offset(pud, addr);
+}
+
+pte_t *kup_find_hugetlb(struct mm_struct *mm, unsigned long addr, unsigned long size, unsigned long *next)
+{
+	return size == PMD_SIZE ? (pte_t *)kup_find_pmd(mm, addr, next) : (pte_t *)find_pud(mm, addr, next);
 }
 
 enum kup_page_kind kup_pmd_kind(pmd_t pmd)
@@ -44,15 +54,15 @@ enum kup_page_kind kup_pmd_kind(pmd_t pmd)
 	return kind;
 }
 
-enum kup_page_kind kup_hugetlb_kind(pmd_t pmd)
+enum kup_page_kind kup_hugetlb_kind(pte_t entry)
 {
 	struct folio *folio;
 
-	if (pmd_none(pmd))
+	if (pte_none(entry))
 		return KUP_PAGE_NONE;
-	if (!pmd_present(pmd) || !pmd_leaf(pmd))
+	if (!pte_present(entry) || !pte_huge(entry))
 		return KUP_PAGE_OTHER;
-	folio = page_folio(pmd_page(pmd));
+	folio = page_folio(pte_page(entry));
 	if (!folio_test_anon(folio))
 		return KUP_PAGE_ZERO;
 	if (folio_test_hwpoison(folio))
@@ -75,12 +85,11 @@ void kup_describe_vma(const struct vm_area_struct *vma, char *buf, size_t len)
 static const char *refuse_hugetlb(struct mm_struct *mm, struct vm_area_struct *vma)
 {
 #ifdef CONFIG_HUGETLB_PAGE
+	const unsigned long size = huge_page_size(hstate_vma(vma));
 	unsigned long addr, next;
 
 	if (!atomic_long_read(&mm->hugetlb_usage))
 		return NULL;
-	if (huge_page_size(hstate_vma(vma)) != PMD_SIZE)
-		return "holds huge pages of hugetlbfs that are not of 2 MiB";
 	if (kup_hugetlb_missing())
 		return "holds huge pages of hugetlbfs, with which this kernel's version is not known to go on";
 	if (kup_kept.nr)
@@ -90,15 +99,15 @@ static const char *refuse_hugetlb(struct mm_struct *mm, struct vm_area_struct *v
 	if (vma->vm_file->f_mapping->nrpages)
 		return "holds huge pages of hugetlbfs of its own and such of a file";
 	for (addr = vma->vm_start; addr < vma->vm_end; addr = next) {
-		pmd_t *pmd = kup_find_pmd(mm, addr, &next);
+		pte_t *entry = kup_find_hugetlb(mm, addr, size, &next);
 		enum kup_page_kind kind = KUP_PAGE_NONE;
 		spinlock_t *ptl;
 
 		cond_resched();
-		if (!pmd)
+		if (!entry)
 			continue;
-		ptl = pmd_lock(mm, pmd);
-		kind = kup_hugetlb_kind(*pmd);
+		ptl = kup_lock_hugetlb(mm, entry, size);
+		kind = kup_hugetlb_kind(*entry);
 		spin_unlock(ptl);
 		if (kind == KUP_PAGE_SHARED)
 			return "holds huge pages of hugetlbfs that fork has left to several processes";
@@ -185,6 +194,28 @@ static void count(struct vm_area_struct *vma, struct kup_scan *s, enum kup_page_
 	}
 }
 
+static void count_hugetlb_vma(struct vm_area_struct *vma, struct kup_scan *s, unsigned long *pinned_addr)
+{
+	const unsigned long size = huge_page_size(hstate_vma(vma));
+	unsigned long addr, next;
+
+	for (addr = vma->vm_start; addr < vma->vm_end; addr = next) {
+		pte_t *entry = kup_find_hugetlb(vma->vm_mm, addr, size, &next);
+		enum kup_page_kind kind;
+		spinlock_t *ptl;
+
+		cond_resched();
+		if (!entry)
+			continue;
+		ptl = kup_lock_hugetlb(vma->vm_mm, entry, size);
+		kind = kup_hugetlb_kind(*entry);
+		if (kind == KUP_PAGE_PINNED && !*pinned_addr)
+			*pinned_addr = addr;
+		count(vma, s, kind, kup_is_kept(kind) ? pte_page(*entry) : NULL, size >> PAGE_SHIFT);
+		spin_unlock(ptl);
+	}
+}
+
 void kup_count_vma(struct vm_area_struct *vma, struct kup_scan *s, unsigned long *pinned_addr)
 {
 	unsigned long addr, next;
@@ -192,6 +223,10 @@ void kup_count_vma(struct vm_area_struct *vma, struct kup_scan *s, unsigned long
 	/* A page of this process alone can only be where it has an anon_vma. */
 	if (!vma->anon_vma)
 		return;
+	if (is_vm_hugetlb_page(vma)) {
+		count_hugetlb_vma(vma, s, pinned_addr);
+		return;
+	}
 	for (addr = vma->vm_start; addr < vma->vm_end; addr = next) {
 		pmd_t *pmd = kup_find_pmd(vma->vm_mm, addr, &next);
 		enum kup_page_kind kind;
@@ -203,8 +238,8 @@ void kup_count_vma(struct vm_area_struct *vma, struct kup_scan *s, unsigned long
 		if (!pmd)
 			continue;
 		ptl = pmd_lock(vma->vm_mm, pmd);
-		if (pmd_trans_huge(*pmd) || is_vm_hugetlb_page(vma)) {
-			kind = is_vm_hugetlb_page(vma) ? kup_hugetlb_kind(*pmd) : kup_pmd_kind(*pmd);
+		if (pmd_trans_huge(*pmd)) {
+			kind = kup_pmd_kind(*pmd);
 			if (kind == KUP_PAGE_PINNED && !*pinned_addr)
 				*pinned_addr = addr;
 			count(vma, s, kind, kup_is_kept(kind) ? pmd_page(*pmd) : NULL, KUP_CHUNK_PAGES);

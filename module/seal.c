@@ -8,6 +8,7 @@
  *      named twice that is none of those, and later gives the extents in order: nothing is sorted.
  *      With KUP_SEAL_SUMS what is in them is summed up on the way (verify.c).
  *      The pages of shared memory are taken anew, as their files have them now.
+ *      All pages of 1 GiB that hugetlbfs has besides are named for the next kernel's pool: it could hardly find such memory by itself.
  *   4. The stream's pages and the area get their bits. Blocks are filled up, order by order, until the extents are few or memory
  *      would be short.
  *   5. Extents, directory and header go to the area; the header, with the sums of all, last.
@@ -40,6 +41,8 @@ struct seal {
 	u64 nr_sums;
 	u64 nr_frames;
 	u32 nr_mms;
+	u32 *pool;		/* first frames of all pages of 1 GiB */
+	u32 nr_pool;
 	char *why;
 	struct kup_extent *extents;
 	u32 nr_extents;
@@ -129,7 +132,7 @@ static unsigned int hidden_frames(struct seal *s, const struct kup_hidden *h)
 		return 0;
 	if (h->kind == HIDDEN_HUGE || h->kind == HIDDEN_SPLIT || h->kind == HIDDEN_HUGETLB) {
 		for (i = 0; i < KUP_CHUNK_PAGES; i++)
-			s->pfn[i] = pmd_pfn(h->pmd) + i;
+			s->pfn[i] = (h->kind == HIDDEN_HUGETLB ? pte_pfn(h->huge) : pmd_pfn(h->pmd)) + i;
 		return KUP_CHUNK_PAGES;
 	}
 	pte = kup_hidden_ptes(h);
@@ -232,7 +235,7 @@ static int write_chunk(struct seal *s, struct kup_mm_record *r, struct kup_chunk
 	}
 	kup_pages_write(&maps, r->chunks_off + r->nr_chunks++ * sizeof(*c), c, sizeof(*c));
 	if (s->sums)
-		s->sums[s->nr_sums++] = kup_chunk_sum(c, s->payload);
+		s->sums[s->nr_sums++] = r->flags & KUP_MM_POOL ? 0 : kup_chunk_sum(c, s->payload);
 	r->nr_huge += c->kind == KUP_CHUNK_HUGE;
 	r->nr_pages += nr;
 	return 0;
@@ -272,17 +275,58 @@ static int encode_chunk(struct seal *s, struct kup_old_mm *om, const struct kup_
 	return write_chunk(s, r, &c, nr, size);
 }
 
-/* Of its chunks, those of hugetlbfs or all others. */
+/* A page of 1 GiB. */
+static int encode_gigantic(struct seal *s, u64 addr, u32 pfn, struct kup_mm_record *r)
+{
+	u32 i;
+	int err = 0;
+
+	for (i = 0; i < KUP_GIGANTIC_CHUNKS && !err; i++) {
+		const struct kup_run run = { .nr = KUP_CHUNK_PAGES, .pfn = pfn + i * KUP_CHUNK_PAGES };
+		struct kup_chunk c = { .addr = addr + i * KUP_CHUNK_SIZE };
+
+		kup_chunk_encode_runs(&c, 1, &run, true);
+		err = name_run(s, run.pfn, run.nr);
+		if (!err)
+			err = write_chunk(s, r, &c, run.nr, 0);
+		cond_resched();
+	}
+	return err;
+}
+
+/* Of which of a process's records is this? */
+static u32 record_of(const struct kup_hidden *h)
+{
+	return h->kind != HIDDEN_HUGETLB ? 0 : h->gigantic ? KUP_MM_HUGETLB | KUP_MM_GIGANTIC : KUP_MM_HUGETLB;
+}
+
 static int encode_mm(struct seal *s, struct kup_old_mm *om, struct kup_mm_record *r)
 {
-	const bool hugetlb = r->flags & KUP_MM_HUGETLB;
+	const u32 kind = kup_record_of(r);
 	const struct kup_hidden *h;
 	int err = 0;
 
 	for (h = om->chunk; h < om->chunk + om->nr_chunks && !err; h++) {
-		if ((h->kind == HIDDEN_HUGETLB) == hugetlb)
-			err = encode_chunk(s, om, h, r);
+		if (record_of(h) != kind)
+			continue;
+		err = h->gigantic ? encode_gigantic(s, h->addr, pte_pfn(h->huge), r) : encode_chunk(s, om, h, r);
 		cond_resched();
+	}
+	s->nr_frames += r->nr_pages;
+	return err;
+}
+
+/* What of the pool none of the above has: free, or of somebody who ends with this kernel. Not what a device may go on writing to. */
+static int encode_pool(struct seal *s, struct kup_mm_record *r)
+{
+	u32 i, nr = 0;
+	int err = 0;
+
+	for (i = 0; i < s->nr_pool && !err; i++) {
+		const u32 pfn = s->pool[i];
+
+		if (!test_bit(pfn, (unsigned long *)s->frames) && !folio_maybe_dma_pinned(page_folio(pfn_to_page(pfn))))
+			err = encode_gigantic(s, nr++ * (u64)PUD_SIZE, pfn, r);
 	}
 	s->nr_frames += r->nr_pages;
 	return err;
@@ -376,9 +420,10 @@ static int encode_maps(struct seal *s, bool sums)
 	int err;
 
 	list_for_each_entry(om, &kup_old_mms, node)
-		chunks += om->nr_chunks;
+		chunks += om->nr_chunks + om->nr_gigantic * (KUP_GIGANTIC_CHUNKS - 1);
 	list_for_each_entry(os, &kup_old_shmems, node)
 		chunks += os->nr_cached;
+	chunks += s->nr_pool * KUP_GIGANTIC_CHUNKS;
 	s->end = tables + chunks * sizeof(struct kup_chunk);
 	if (sums) {
 		s->sums = kvmalloc_array(chunks ?: 1, sizeof(*s->sums), GFP_KERNEL);
@@ -389,35 +434,33 @@ static int encode_maps(struct seal *s, bool sums)
 	if (err)
 		return err;
 	list_for_each_entry(om, &kup_old_mms, node) {
-		struct kup_mm_record r = {
-			.pid = om->tgid,
-			.flags = om->thp_was_disabled ? KUP_MM_THP_DISABLED : 0,
-			.chunks_off = tables,
+		const struct {
+			u32 flags, nr_chunks;
+		} parts[] = {
+			{ om->thp_was_disabled ? KUP_MM_THP_DISABLED : 0, om->nr_chunks - om->nr_hugetlb - om->nr_gigantic },
+			{ KUP_MM_HUGETLB, om->nr_hugetlb },
+			{ KUP_MM_HUGETLB | KUP_MM_GIGANTIC, om->nr_gigantic * KUP_GIGANTIC_CHUNKS },
 		};
+		u32 i;
 
-		strscpy(r.comm, om->comm, sizeof(r.comm));
-		err = encode_mm(s, om, &r);
-		if (err)
-			return err;
-		kup_pages_write(&maps, record, &r, sizeof(r));
-		record += sizeof(r);
-		tables += (om->nr_chunks - om->nr_hugetlb) * sizeof(struct kup_chunk);
-		if (!om->nr_hugetlb)
-			continue;
-		r.flags = KUP_MM_HUGETLB;
-		r.chunks_off = tables;
-		r.nr_chunks = r.nr_huge = r.nr_pages = 0;
-		err = encode_mm(s, om, &r);
-		if (err)
-			return err;
-		kup_pages_write(&maps, record, &r, sizeof(r));
-		record += sizeof(r);
-		tables += om->nr_hugetlb * sizeof(struct kup_chunk);
+		for (i = 0; i < ARRAY_SIZE(parts); i++) {
+			struct kup_mm_record r = { .pid = om->tgid, .flags = parts[i].flags, .chunks_off = tables };
+
+			if (i && !parts[i].nr_chunks)
+				continue;
+			strscpy(r.comm, om->comm, sizeof(r.comm));
+			err = encode_mm(s, om, &r);
+			if (err)
+				return err;
+			kup_pages_write(&maps, record, &r, sizeof(r));
+			record += sizeof(r);
+			tables += parts[i].nr_chunks * sizeof(struct kup_chunk);
+		}
 	}
 	list_for_each_entry(os, &kup_old_shmems, node) {
 		struct kup_mm_record r = {
 			.pid = os->id,
-			.flags = KUP_MM_SHMEM | (os->hugetlb ? KUP_MM_HUGETLB : 0),
+			.flags = KUP_MM_SHMEM | (os->hugetlb ? KUP_MM_HUGETLB : 0) | (os->gigantic ? KUP_MM_GIGANTIC : 0),
 			.chunks_off = tables,
 		};
 
@@ -428,6 +471,14 @@ static int encode_maps(struct seal *s, bool sums)
 		kup_pages_write(&maps, record, &r, sizeof(r));
 		record += sizeof(r);
 		tables += os->nr_cached * sizeof(struct kup_chunk);
+	}
+	if (s->nr_pool) {
+		struct kup_mm_record r = { .pid = 1, .flags = KUP_MM_HUGETLB | KUP_MM_GIGANTIC | KUP_MM_POOL, .chunks_off = tables, .comm = "pool" };
+
+		err = encode_pool(s, &r);
+		if (err)
+			return err;
+		kup_pages_write(&maps, record, &r, sizeof(r));
 	}
 	return write_sums(s);
 }
@@ -589,7 +640,7 @@ static int check_undisturbed(struct seal *s)
 	return 0;
 }
 
-/* What userspace will make the pool of huge pages have besides those that are kept, and one. */
+/* What userspace will make the pool of huge pages of 2 MiB have besides those that are kept, and one. */
 static u64 pool_bytes(void)
 {
 	struct kup_old_shmem *os;
@@ -599,7 +650,7 @@ static u64 pool_bytes(void)
 	list_for_each_entry(om, &kup_old_mms, node)
 		hugetlb |= om->nr_hugetlb;
 	list_for_each_entry(os, &kup_old_shmems, node)
-		hugetlb |= os->hugetlb;
+		hugetlb |= os->hugetlb && !os->gigantic;
 	return hugetlb ? (kup_hugetlb_free() + 1) * PMD_SIZE : 0;
 }
 
@@ -613,8 +664,13 @@ static int seal(struct seal *s, struct kup_seal *arg)
 	if (!s->frames)
 		return -ENOMEM;
 	err = find_shared(s) ?: kup_shmem_hold_again(s->why);
+	if (!err && !kup_kept.nr)	/* with a fallback nothing of hugetlbfs is kept */
+		err = kup_hugetlb_list(&s->pool, &s->nr_pool);
 	if (err)
 		return err;
+	s->nr_mms += !!s->nr_pool;
+	if (s->nr_mms > KUP_MAX_MMS)
+		return -ENOSPC;
 	err = encode_maps(s, arg->flags & KUP_SEAL_SUMS);
 	if (err)
 		return err;
@@ -660,7 +716,7 @@ static int hide_all_moved(struct seal *s)
 		err = kup_hide_moved(om, s->why);
 		if (err)
 			break;
-		s->nr_mms += om->nr_hugetlb ? 2 : 1;
+		s->nr_mms += 1 + !!om->nr_hugetlb + !!om->nr_gigantic;
 	}
 	return s->nr_mms > KUP_MAX_MMS ? -ENOSPC : err;
 }
@@ -686,6 +742,7 @@ int kup_seal(struct kup_seal *arg)
 	kvfree(s->frames);
 	kvfree(s->shared);
 	kvfree(s->sums);
+	kvfree(s->pool);
 	kvfree(s);
 	return err;
 }

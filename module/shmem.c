@@ -179,45 +179,56 @@ static int hold_chunk(struct kup_old_shmem *os, struct kup_cached *c, pgoff_t en
 }
 
 #if KUP_COMPAT_HUGETLB
-/* Those of a file of hugetlbfs; as of any other, a page has as many references of ours as there are small ones in it. */
-static int hold_huge(struct kup_old_shmem *os, struct list_head *list, u32 *nr, u64 *pages, char *why)
+/* A page of hugetlbfs; as any other, it has as many references of ours as there are small ones in it. @folio: with the first one, which goes. */
+static int hold_huge_folio(struct list_head *list, struct folio *folio, loff_t off, u32 *nr)
 {
-	struct address_space *mapping = os->file->f_mapping;
-	loff_t off, end = i_size_read(mapping->host);
-	struct kup_cached *c;
-	struct folio *folio;
+	u32 pfn = folio_pfn(folio), end = pfn + folio_nr_pages(folio);
 	unsigned int i;
 	int err = 0;
 
-	*nr = *pages = 0;
-	for (off = 0; off < end && !err; off += PMD_SIZE) {
-		cond_resched();
-		folio = kup_compat_hugetlb_get(mapping, off);
-		if (!folio)
-			continue;
-		c = kzalloc(sizeof(*c), GFP_KERNEL);
-		if (folio_test_hwpoison(folio) || folio_maybe_dma_pinned(folio)) {
-			kup_say(why, "shared memory %u (%s): the huge page at %#llx is broken or in use by a device", os->id, os->name, off);
-			err = -EBUSY;
-		} else if (!c) {
+	for (; pfn < end; off += PMD_SIZE, *nr += 1) {
+		struct kup_cached *c = kzalloc(sizeof(*c), GFP_KERNEL);
+
+		if (!c) {
 			err = -ENOMEM;
-		}
-		if (err) {
-			folio_put(folio);
-			kfree(c);
 			break;
 		}
-		folio_ref_add(folio, KUP_CHUNK_PAGES - 1);
+		folio_ref_add(folio, KUP_CHUNK_PAGES);
 		c->off = off;
 		c->nr = KUP_CHUNK_PAGES;
 		for (i = 0; i < KUP_CHUNK_PAGES; i++)
-			c->pfn[i] = folio_pfn(folio) + i;
+			c->pfn[i] = pfn++;
 		list_add_tail(&c->node, list);
-		*nr += 1;
-		*pages += KUP_CHUNK_PAGES;
-		if (fatal_signal_pending(current))
+	}
+	folio_put(folio);
+	return err;
+}
+
+static int hold_huge(struct kup_old_shmem *os, struct list_head *list, u32 *nr, u64 *pages, char *why)
+{
+	struct address_space *mapping = os->file->f_mapping;
+	struct hstate *h = hstate_file(os->file);
+	loff_t off, end = i_size_read(mapping->host);
+	struct folio *folio;
+	int err = 0;
+
+	*nr = 0;
+	for (off = 0; off < end && !err; off += huge_page_size(h)) {
+		cond_resched();
+		folio = kup_compat_hugetlb_get(mapping, off, huge_page_shift(h));
+		if (!folio)
+			continue;
+		if (folio_test_hwpoison(folio) || folio_maybe_dma_pinned(folio)) {
+			kup_say(why, "shared memory %u (%s): the huge page at %#llx is broken or in use by a device", os->id, os->name, off);
+			folio_put(folio);
+			err = -EBUSY;
+			break;
+		}
+		err = hold_huge_folio(list, folio, off, nr);
+		if (!err && fatal_signal_pending(current))
 			err = -EINTR;
 	}
+	*pages = (u64)*nr * KUP_CHUNK_PAGES;
 	if (err)
 		let_go_of(list);
 	return err;
@@ -310,10 +321,9 @@ static int check_new(const struct kup_shmem *s, const struct file *file, char *w
 		kup_say(why, "%pD2 is no file of tmpfs", file);
 		return -EOPNOTSUPP;
 	}
-	if (kup_is_hugetlbfs(file) && (kup_hugetlb_missing() || kup_kept.nr || huge_page_size(hstate_file((struct file *)file)) != PMD_SIZE)) {
+	if (kup_is_hugetlbfs(file) && (kup_hugetlb_missing() || kup_kept.nr)) {
 		kup_say(why, "%pD2: its huge pages cannot be kept: %s", file,
-			kup_hugetlb_missing() ? "this kernel's version is not known to go on with them" :
-			kup_kept.nr ? "a fallback would need them twice" : "they are not of 2 MiB");
+			kup_hugetlb_missing() ? "this kernel's version is not known to go on with them" : "a fallback would need them twice");
 		return -EOPNOTSUPP;
 	}
 	list_for_each_entry(os, &kup_old_shmems, node)
@@ -353,6 +363,7 @@ int kup_preserve_shmem(struct kup_shmem *s)
 	snprintf(os->name, sizeof(os->name), "%pD", file);
 	INIT_LIST_HEAD(&os->cached);
 	os->hugetlb = kup_is_hugetlbfs(file);
+	os->gigantic = os->hugetlb && huge_page_size(hstate_file(file)) != PMD_SIZE;
 	if (!os->hugetlb)	/* of those that are mapped CRIU asks the file only */
 		unmap_mapping_range(file->f_mapping, 0, 0, 0);
 	err = hold_all(os, &os->cached, &os->nr_cached, &os->pages, s->why);

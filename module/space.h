@@ -79,7 +79,8 @@ static inline bool kup_chunk_done(const struct kup_record *rec, u32 i)
 /* For messages. */
 static inline const char *kup_record_kind(const struct kup_record *rec)
 {
-	return kup_is_shmem(rec->mm) ? "shared memory" : rec->mm->flags & KUP_MM_HUGETLB ? "huge pages of process" : "process";
+	return kup_is_shmem(rec->mm) ? "shared memory" : rec->mm->flags & KUP_MM_POOL ? "pool" :
+	       rec->mm->flags & KUP_MM_HUGETLB ? "huge pages of process" : "process";
 }
 
 static inline bool kup_record_done(const struct kup_record *rec)
@@ -127,7 +128,7 @@ void kup_detach(struct kup_attached *att);	/* all done, or nobody left to use it
 
 /* hugetlb.c; kup.lock */
 void kup_hugetlb_adopt(void);				/* all records that are of it; sleeps */
-void kup_hugetlb_drop(u32 pfn);				/* of a record in the pool; any process context */
+void kup_hugetlb_drop(struct kup_record *rec, u32 i);	/* the @i-th chunk of one in the pool; any process context. The first of a page has all of it */
 int kup_hugetlb_attach(struct mm_struct *mm, struct kup_record *rec, char *why);	/* eager: all of it */
 int kup_hugetlb_attach_file(struct kup_shmem *s, struct kup_record *rec);
 

@@ -76,6 +76,8 @@ int kup_verify(struct kup_verify *v)
 	for (i = 0; i < h->nr_mms; i++) {
 		const struct kup_record *rec = &kup_new.rec[i];
 
+		if (rec->mm->flags & KUP_MM_POOL)
+			continue;
 		if ((rec->att && !kup_is_dead(rec->att)) || atomic_read(&rec->nr_done)) {
 			kup_say(v->why, "%s %u has its memory back, and may have written to it", kup_record_kind(rec), rec->mm->pid);
 			return -EBUSY;
@@ -83,7 +85,8 @@ int kup_verify(struct kup_verify *v)
 	}
 	sums = kup_maps_sums(kup_new.stream.base, h->maps_size, h->nr_mms);
 	for (i = 0; i < h->nr_mms && !err; i++) {
-		err = verify_record(v, &kup_new.rec[i], sums);
+		if (!(kup_new.rec[i].mm->flags & KUP_MM_POOL))	/* it may have been anybody's until the jump */
+			err = verify_record(v, &kup_new.rec[i], sums);
 		sums += kup_new.rec[i].mm->nr_chunks;
 	}
 	return err;

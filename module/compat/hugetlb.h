@@ -50,13 +50,13 @@ static inline bool kup_compat_reserve_hugetlb(struct inode *inode, long nr)
 #endif
 }
 
-/* What a file has at @off, with a reference, or NULL. */
-static inline struct folio *kup_compat_hugetlb_get(struct address_space *mapping, loff_t off)
+/* What a file, with pages of 2^@shift bytes, has at @off, with a reference, or NULL. */
+static inline struct folio *kup_compat_hugetlb_get(struct address_space *mapping, loff_t off, unsigned int shift)
 {
 #ifdef HAVE_FILEMAP_LOCK_HUGETLB	/* 6.7, "mm/filemap: remove hugetlb special casing in filemap.c": an index is of 4 KiB there, too */
 	struct page *page = find_get_page(mapping, off >> PAGE_SHIFT);
 #else
-	struct page *page = find_get_page(mapping, off >> PMD_SHIFT);
+	struct page *page = find_get_page(mapping, off >> shift);
 #endif
 
 	return page ? page_folio(page) : NULL;

@@ -71,7 +71,7 @@ struct kup_prepare {
  * @pid: thread group id in the caller's pid namespace
  * @anon_pages: present private anonymous pages, 4 KiB each, huge ones included
  * @preserve_pages: of those, what would be kept in place
- * @huge_pages: of those, how many 2 MiB pages
+ * @huge_pages: of those, how many 2 MiB pages; one of 1 GiB counts as 512
  * @shared_pages: of those kept, pages that may have more owners, since a fork
  * @preserve_bytes: RAM that those kept are: of a page with more owners, this one's share
  * @merged_pages: made one with others by KSM: CRIU carries them
