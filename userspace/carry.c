@@ -105,19 +105,22 @@ bool kup_carry_shared(struct kup_carry *c, const struct kup_task *t, const char 
 	return true;
 }
 
-void kup_carry_huge(struct kup_carry *c, const struct kup_task *t, const char *object, uint64_t bytes)
+void kup_carry_huge(struct kup_carry *c, const struct kup_task *t, const char *object, enum kup_huge size, uint64_t bytes)
 {
-	const uint64_t pool = kup_hugetlb_pool(), before = c->huge_pages;
+	const uint64_t pool = kup_hugetlb_pool(size), before = c->huge_pages[size];
 
-	if (c->fallback && !c->tree->hugetlb)
+	if (c->fallback && !c->tree->hugetlb && !c->tree->gigantic)
 		kup_refuse(c, t, object, "switch without --fallback, or let it use transparent huge pages",
 			   "huge pages of hugetlbfs, which a fallback would need twice");
-	c->tree->hugetlb = true;
-	c->huge_pages += bytes / KUP_HUGE_BYTES;
-	if (before <= pool && c->huge_pages > pool)
-		kup_refuse(c, t, object, "make the pool larger (vm.nr_hugepages), or let it map less",
-			   "with it %llu huge pages of hugetlbfs are mapped, and the pool has %llu: CRIU could not map them",
-			   (unsigned long long)c->huge_pages, (unsigned long long)pool);
+	if (size == KUP_HUGE_1G)
+		c->tree->gigantic = true;
+	else
+		c->tree->hugetlb = true;
+	c->huge_pages[size] += bytes / kup_huge_bytes(size);
+	if (before <= pool && c->huge_pages[size] > pool)
+		kup_refuse(c, t, object, "make the pool larger (/sys/kernel/mm/hugepages), or let it map less",
+			   "with it %llu huge pages of hugetlbfs, of %s, are mapped, and the pool has %llu: CRIU could not map them",
+			   (unsigned long long)c->huge_pages[size], kup_huge_name(size), (unsigned long long)pool);
 }
 
 static long status_field(const char *status, const char *name)

@@ -15,6 +15,7 @@
 
 #include "criu.h"
 #include "holders.h"
+#include "hugetlb.h"
 #include "sockdiag.h"
 #include "sysvipc.h"
 #include "tree.h"
@@ -44,7 +45,7 @@ struct kup_carry {
 	struct kup_shared *shared;		/* memory without a name that was seen so far */
 	size_t nr_shared;
 	bool fallback;
-	uint64_t huge_pages;			/* of hugetlbfs, that CRIU will reserve, as far as was looked */
+	uint64_t huge_pages[KUP_HUGE_SIZES];	/* of hugetlbfs, that CRIU will reserve, as far as was looked */
 	struct json_object *refused;		/* array of { pid, comm, object, why, next } */
 	struct json_object *carried;		/* of the process at hand: kind -> count */
 };
@@ -85,7 +86,7 @@ bool kup_carry_shared(struct kup_carry *c, const struct kup_task *t, const char 
 /**
  * kup_carry_huge - @bytes of hugetlbfs, which the pool has to have when CRIU maps them, used or not; refused if it has not
  */
-void kup_carry_huge(struct kup_carry *c, const struct kup_task *t, const char *object, uint64_t bytes);
+void kup_carry_huge(struct kup_carry *c, const struct kup_task *t, const char *object, enum kup_huge size, uint64_t bytes);
 
 void kup_carry_vmas(struct kup_carry *c, const struct kup_task *t);	/* carry_vma.c */
 void kup_carry_fds(struct kup_carry *c, const struct kup_task *t);	/* carry_fd.c */

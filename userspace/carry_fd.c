@@ -364,14 +364,15 @@ static bool is_namespace(const struct fd *fd)
 static void look_file(struct kup_carry *c, const struct kup_task *t, const struct fd *fd, const char *via, int pidfd)
 {
 	const bool deleted = is_deleted(fd);
+	const int size = fd->fs == HUGETLBFS_MAGIC ? kup_huge_of(fd->st.st_blksize) : -1;
 
 	if (kup_starts(fd->link, "/memfd:secret")) {
 		kup_refuse(c, t, fd->object, "run it without memfd_secret()", "secret memory can't be read, so it can't be carried");
 	} else if (kup_starts(fd->link, "/memfd:")) {
-		if (fd->fs == HUGETLBFS_MAGIC && fd->st.st_blksize != KUP_HUGE_BYTES)
-			kup_refuse(c, t, fd->object, "let it use those of 2 MiB", "huge pages of hugetlbfs that are not of 2 MiB");
-		else if (kup_carry_shared(c, t, fd->object, &fd->st, "memfd") && fd->fs == HUGETLBFS_MAGIC)
-			kup_carry_huge(c, t, fd->object, fd->st.st_size);
+		if (fd->fs == HUGETLBFS_MAGIC && size < 0)
+			kup_refuse(c, t, fd->object, "let it use those of 2 MiB", "huge pages of hugetlbfs that are neither of 2 MiB nor of 1 GiB");
+		else if (kup_carry_shared(c, t, fd->object, &fd->st, "memfd") && size >= 0)
+			kup_carry_huge(c, t, fd->object, size, fd->st.st_size);
 	} else if (is_namespace(fd)) {
 		kup_carried(c, "namespace");
 	} else if (fd->fs == MQUEUE_MAGIC) {

@@ -135,11 +135,12 @@ static bool look_size(struct kup_carry *c, const struct kup_task *t, const struc
 static void look_huge(struct kup_carry *c, const struct kup_task *t, const struct vma *v, const char *flags)
 {
 	const bool is_private = v->perms[3] == 'p', has_name = !kup_starts(v->path, "/memfd:") && !kup_starts(v->path, "/anon_hugepage");
+	const int size = kup_huge_of((uint64_t)v->page_kb << 10);
 	char link[80], object[256];
 	struct stat st;
 
-	if (v->page_kb != KUP_HUGE_BYTES >> 10) {
-		refuse(c, t, v, "let it use those of 2 MiB", "huge pages of hugetlbfs that are not of 2 MiB");
+	if (size < 0) {
+		refuse(c, t, v, "let it use those of 2 MiB", "huge pages of hugetlbfs that are neither of 2 MiB nor of 1 GiB");
 		return;
 	}
 	if (has_name) {
@@ -153,11 +154,11 @@ static void look_huge(struct kup_carry *c, const struct kup_task *t, const struc
 	snprintf(object, sizeof(object), "mapping %lx-%lx %s", v->start, v->end, v->path);
 	if (is_private) {
 		kup_carried(c, "huge page mapping");
-		kup_carry_huge(c, t, object, strstr(flags, "nr") ? 0 : v->end - v->start);	/* MAP_NORESERVE */
+		kup_carry_huge(c, t, object, size, strstr(flags, "nr") ? 0 : v->end - v->start);	/* MAP_NORESERVE */
 	}
 	/* One that is there for this mapping only has nothing in it, and is not reserved. */
 	if ((!is_private || st.st_blocks) && kup_carry_shared(c, t, object, &st, "shared memory mapping"))
-		kup_carry_huge(c, t, object, st.st_size);
+		kup_carry_huge(c, t, object, size, st.st_size);
 }
 
 static void look_vma(struct kup_carry *c, const struct kup_task *t, const struct vma *v, const char *flags)

@@ -129,6 +129,7 @@ static int read_again(struct switching *s, struct kup_err *err)
 		now.ext_unix = old->ext_unix;
 		now.timerfds = old->timerfds;
 		now.hugetlb = old->hugetlb;
+		now.gigantic = old->gigantic;
 		/* the cgroup that counts is the one it came from */
 		for (size_t j = 0; j < now.nr; j++) {
 			const struct kup_task *was = kup_tree_find(old, now.tasks[j].pid);
@@ -187,7 +188,7 @@ static int look_again(struct switching *s, struct kup_err *err)
 		return -EIO;
 	ret = kup_carry_refused(processes, err) ? -ENOTSUP : 0;
 	json_object_put(processes);
-	return ret;
+	return ret ? ret : kup_hugetlb_check(s->forest, err);
 }
 
 static int at_pre_dump(void *ctx, const char *action, struct kup_err *err)
@@ -265,7 +266,8 @@ static int dump(struct switching *s, struct kup_err *err)
 			return kup_err_set(err, ret, "%s: %s", j->images, strerror(-ret));
 	}
 	ret = kup_step_begin(&s->steps, "start-criu", err);
-	kup_hugetlb_lend(s->forest);
+	if (!ret)
+		ret = kup_hugetlb_lend(s->forest, err);
 	if (!ret)
 		ret = kup_criu_run_all(&run, err);
 	kup_hugetlb_return();

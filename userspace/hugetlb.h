@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The pool of huge pages (hugetlbfs), of 2 MiB. The module counts those that are kept into the new kernel's pool; the rest of it is made here.
+ * The pools of huge pages (hugetlbfs), of 2 MiB and of 1 GiB. The module counts those that are kept into the new kernel's pools, and all others of
+ * 1 GiB, too, whoever has them; the rest of those of 2 MiB is made here.
  *
- * In the plan: hugetlb: { overcommit, nodes: [{ dir, pages, surplus }] }, if any of the processes uses them.
+ * In the plan: hugetlb: [{ dir, overcommit, nodes: [{ dir, pages, surplus }] }], if any: the pool of 2 MiB if any of the processes uses it, that of
+ * 1 GiB if it has pages.
  */
 #ifndef KUP_HUGETLB_H
 #define KUP_HUGETLB_H
@@ -15,28 +17,44 @@
 
 struct json_object;
 
-#define KUP_HUGE_BYTES (2ull << 20)
+enum kup_huge {
+	KUP_HUGE_2M,
+	KUP_HUGE_1G,
+	KUP_HUGE_SIZES,
+};
+
+int kup_huge_of(uint64_t bytes);		/* that has pages of so many; -1: none that is known */
+uint64_t kup_huge_bytes(enum kup_huge size);
+const char *kup_huge_name(enum kup_huge size);	/* "2 MiB" */
 
 /**
  * kup_hugetlb_dev - device number of the file system that memory of MAP_HUGETLB and MFD_HUGETLB is in; 0: there is none
  */
-dev_t kup_hugetlb_dev(void);
+dev_t kup_hugetlb_dev(enum kup_huge size);
 
-uint64_t kup_hugetlb_pool(void);	/* pages in it */
+uint64_t kup_hugetlb_pool(enum kup_huge size);	/* pages in it */
 
 /**
- * kup_hugetlb_note - what the pool is, into the plan
+ * kup_hugetlb_note - what the pools are, into the plan
  */
 void kup_hugetlb_note(const struct kup_forest *forest, struct json_object *plan);
 
-/**
- * kup_hugetlb_lend - CRIU tells memory of hugetlbfs by the device of a page that it maps: for that one has to be free, or be added for a while
- */
-void kup_hugetlb_lend(const struct kup_forest *forest);
-void kup_hugetlb_return(void);		/* nothing if nothing was lent */
+uint64_t kup_hugetlb_along(const struct kup_forest *forest);	/* bytes of pages of 1 GiB that come along, and no process has them */
 
 /**
- * kup_hugetlb_grow - have the pool as it was, and one page more
+ * kup_hugetlb_lend - CRIU tells memory of hugetlbfs by the device of a page that it maps: for that one has to be free, or be added for a while
+ *
+ * Of 1 GiB it has to be there all the time until the next kernel has it, which needs one to begin with.
+ *
+ * Return: 0, or a negative errno if there is not enough memory in one piece.
+ */
+int kup_hugetlb_lend(const struct kup_forest *forest, struct kup_err *err);
+int kup_hugetlb_check(const struct kup_forest *forest, struct kup_err *err);	/* is it still enough, for what they have now? */
+void kup_hugetlb_return(void);		/* after the dump: but for those of 1 GiB. Nothing if nothing was lent */
+void kup_hugetlb_put_back(void);	/* all of it */
+
+/**
+ * kup_hugetlb_grow - have the pool of 2 MiB as it was, and one page more; that of 1 GiB has come along
  *
  * Return: 0, or a negative errno if there is not enough memory in one piece.
  */

@@ -29,11 +29,34 @@ static bool has_word(const char *text, const char *word)
 	return false;
 }
 
-/* Words of @text that @out lacks; a quoted value stays one word. Returns false if there is no room. */
-static bool add_words(char *out, size_t size, const char *text)
+/* As the kernel reads a number of bytes. */
+static uint64_t bytes_of(const char *text)
+{
+	static const char units[] = "kmg";
+	char *end;
+	uint64_t n = strtoull(text, &end, 0);
+	const char *unit = *end ? strchr(units, *end | 0x20) : NULL;
+
+	return unit ? n << 10 * (unit - units + 1) : n;
+}
+
+#define DEFAULT_SIZE	"default_hugepagesz="
+#define SIZE		"hugepagesz="
+
+/* Does a count of huge pages mean those of 1 GiB, where nothing is said before it? */
+static bool counts_gigantic(const char *text)
+{
+	const char *p = strstr(text, DEFAULT_SIZE);
+
+	return p && bytes_of(p + strlen(DEFAULT_SIZE)) == 1ull << 30;
+}
+
+/* Words of @text that @out lacks; a quoted value stays one word. @pool: but for how many pages of 1 GiB. Returns false if there is no room. */
+static bool add_words(char *out, size_t size, const char *text, bool pool)
 {
 	static const char *const drop[] = { "BOOT_IMAGE=", "initrd=" };
 	const char *p = text;
+	bool gigantic = counts_gigantic(text);
 
 	while (*p) {
 		char word[CMDLINE_MAX];
@@ -50,7 +73,9 @@ static bool add_words(char *out, size_t size, const char *text)
 		word[len] = '\0';
 		for (i = 0; i < KUP_ARRAY_SIZE(drop) && strncmp(word, drop[i], strlen(drop[i])); i++)
 			;
-		if (!len || i < KUP_ARRAY_SIZE(drop) || has_word(out, word))
+		if (kup_starts(word, SIZE))
+			gigantic = bytes_of(word + strlen(SIZE)) == 1ull << 30;
+		if (!len || i < KUP_ARRAY_SIZE(drop) || has_word(out, word) || (pool && gigantic && kup_starts(word, "hugepages=")))
 			continue;
 		if (strlen(out) + 1 + len >= size)
 			return false;
@@ -66,14 +91,14 @@ static int too_long(struct kup_err *err)
 	return -E2BIG;
 }
 
-char *kup_kexec_cmdline(const char *append, struct kup_err *err)
+char *kup_kexec_cmdline(const char *append, bool pool, struct kup_err *err)
 {
 	char *old = kup_slurp("/proc/cmdline", NULL), *out = calloc(1, CMDLINE_MAX), *ours;
 
 	ours = old ? strstr(old, OURS) : NULL;
 	if (ours)
 		*ours = '\0';
-	if (!old || !out || !add_words(out, CMDLINE_MAX, old) || !add_words(out, CMDLINE_MAX, append ?: "")) {
+	if (!old || !out || !add_words(out, CMDLINE_MAX, old, pool) || !add_words(out, CMDLINE_MAX, append ?: "", false)) {
 		too_long(err);
 		free(out);
 		out = NULL;

@@ -19,12 +19,13 @@
 /**
  * kup_kexec_cmdline - the command line of the new kernel, as the user wants it
  * @append: added if it isn't there yet, word by word; may be NULL
+ * @pool: huge pages of 1 GiB come along: the new kernel is not to look for as many more when it boots, of memory that it does not have
  *
  * It is that of the running kernel, without what its boot loader and an earlier switch put there.
  *
  * Return: a string to free(), or NULL; @err says whether it is too long.
  */
-char *kup_kexec_cmdline(const char *append, struct kup_err *err);
+char *kup_kexec_cmdline(const char *append, bool pool, struct kup_err *err);
 
 /**
  * kup_kexec_cmdline_add - what is for this one switch: kup_ppp.area=, then the words of the profile

@@ -124,7 +124,7 @@ static int load(const struct kup_kernel *k, struct kup_image *img, const struct 
 static char *arguments(const struct kup_conf *conf, const char *append, uint64_t area, uint32_t tsc_khz, struct kup_profile *profile,
 		       struct kup_err *err)
 {
-	char *cmdline = kup_kexec_cmdline(append, err);
+	char *cmdline = kup_kexec_cmdline(append, !conf->fallback, err);
 	char *clocksource = kup_slurp("/sys/devices/system/clocksource/clocksource0/current_clocksource", NULL);
 	char *fips = kup_slurp("/proc/sys/crypto/fips_enabled", NULL);
 	const struct kup_profile_facts facts = {

@@ -80,7 +80,7 @@ int kup_put_back(int dev, struct kup_freeze *freeze, size_t nr, struct kup_err *
 	}
 	kup_remove_tree(KUP_IMAGES_DIR);
 	unlink(SWITCH_FILE);
-	kup_hugetlb_return();
+	kup_hugetlb_put_back();
 	kup_sysctl_return(KUP_RCU_EXPEDITED);
 	unlink(KUP_RUN_DIR "/hook");	/* of one that was killed */
 	return ret;

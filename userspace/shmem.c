@@ -32,7 +32,7 @@ struct seen {
 
 /* A walk through all of them, each file once. */
 struct walk {
-	dev_t fs, huge_fs;	/* where memory is that no file system shows; of huge pages, 0 if there are none */
+	dev_t fs, huge_fs[KUP_HUGE_SIZES];	/* where memory is that no file system shows; of huge pages, 0 if there are none */
 	const struct kup_tree *tree;
 	struct seen *seen;
 	size_t nr;
@@ -45,7 +45,7 @@ struct walk {
 	struct kup_err *err;
 };
 
-/* One tmpfs, mounted nowhere, has all memfds and all MAP_SHARED memory that has no file; one hugetlbfs those of huge pages. */
+/* One tmpfs, mounted nowhere, has all memfds and all MAP_SHARED memory that has no file; one hugetlbfs those of huge pages of each size. */
 static int find_fs(struct walk *w)
 {
 	int fd = memfd_create("kup-ppp", MFD_CLOEXEC), ret = 0;
@@ -55,7 +55,8 @@ static int find_fs(struct walk *w)
 		ret = kup_err_set(w->err, -errno, "memfd: %s", strerror(errno));
 	else
 		w->fs = st.st_dev;
-	w->huge_fs = kup_hugetlb_dev();
+	for (int size = 0; size < KUP_HUGE_SIZES; size++)
+		w->huge_fs[size] = kup_hugetlb_dev(size);
 	if (fd >= 0)
 		close(fd);
 	return ret;
@@ -63,7 +64,10 @@ static int find_fs(struct walk *w)
 
 static bool is_nameless(const struct walk *w, dev_t dev)
 {
-	return dev == w->fs || (w->huge_fs && dev == w->huge_fs);
+	for (int size = 0; size < KUP_HUGE_SIZES; size++)
+		if (w->huge_fs[size] && dev == w->huge_fs[size])
+			return true;
+	return dev == w->fs;
 }
 
 /* One CRIU restores each tree: what has no name would be one thing for each of them. */

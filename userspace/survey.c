@@ -6,6 +6,7 @@
 #include <json-c/json.h>
 
 #include "carry.h"
+#include "hugetlb.h"
 #include "json.h"
 #include "keep.h"
 #include "shmem.h"
@@ -94,7 +95,8 @@ int kup_survey(const struct kup_conf *conf, struct kup_survey *s, struct kup_err
 	s->keep = kup_keep_look(conf, &s->forest, kup_json_text(s->host.facts, "kernel_release"), s->files, &keep_bytes, &of_keep);
 	keep = kup_keep_refused(s->keep);
 	if (s->processes) {
-		kup_host_memory(&s->host, preserve_bytes(s->processes) + kup_shmem_bytes(&s->forest, s->files) + keep_bytes);
+		kup_host_memory(&s->host, preserve_bytes(s->processes) + kup_shmem_bytes(&s->forest, s->files) + keep_bytes +
+					  (conf->fallback ? 0 : kup_hugetlb_along(&s->forest)));
 		process = kup_carry_refused(s->processes, &of_process);
 	} else {
 		process = 1;

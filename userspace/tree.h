@@ -28,7 +28,7 @@ struct kup_tree {
 	bool shell_job;		/* session or process group is led from outside the tree */
 	/* Set by who looks at the descriptors: what CRIU must be told, and what must be seen to after it. */
 	bool file_locks, ext_unix, timerfds;
-	bool hugetlb;		/* uses huge pages of hugetlbfs */
+	bool hugetlb, gigantic;	/* uses huge pages of hugetlbfs, of 2 MiB and of 1 GiB */
 };
 
 struct kup_forest {
