@@ -3,6 +3,9 @@
  * huge MEGABYTES: a process and a child of it with huge pages of hugetlbfs of each kind, so many megabytes together. Of each area the
  * last page is never written to.
  *
+ * huge MEGABYTES gigantic: of 1 GiB are two shared ones of both, a private one of the first and one without access of the other, with one page each and
+ * none behind it; each has a read-only one besides, as above.
+ *
  * SIGUSR2: notes the frames of all pages, and what the pool is like; and compares all but the frames with what it has noted before. SIGUSR1: compares that and each byte. SIGHUP, when all have done
  * so, since it takes from the pool for a moment: looks at the last pages. What was wrong is in /run/huge.
  *
@@ -24,8 +27,10 @@
 #include <unistd.h>
 
 #define HUGE		(2ul << 20)
+#define GIGANTIC	(1ul << 30)
 #define MAX_PAGES	512
 #define HUGE_2MB	(21 << 26)
+#define HUGE_1GB	(30 << 26)
 
 enum kind { SHARED, MAPPED_FILE, FILE_ONLY, PRIVATE, READ_ONLY, NO_ACCESS, KINDS };
 static const char *const names[] = { "shared", "memfd", "unmapped memfd", "private", "read-only", "no access" };
@@ -34,13 +39,14 @@ static struct area {
 	enum kind kind;
 	char *at;
 	int fd;
-	unsigned int pages;		/* without the last one */
+	size_t huge;			/* bytes of a page */
+	unsigned int pages, holes;	/* written to, and behind them not */
 	uint64_t frame[MAX_PAGES];
 	uint64_t generation;
 } areas[KINDS];
 static unsigned int nr_areas;
 
-static char pool[256];
+static char pool[512];
 static bool is_child;
 static char wrong[300];
 static unsigned int nr_wrong;
@@ -62,29 +68,44 @@ static void complain(const char *fmt, ...)
 	va_end(ap);
 }
 
-/* What is known of the pool, in words. */
+static size_t size_of(const struct area *a)
+{
+	return (a->pages + a->holes) * a->huge;
+}
+
+static int flag_of(const struct area *a)
+{
+	return a->huge == HUGE ? HUGE_2MB : HUGE_1GB;
+}
+
+static size_t add_number(char *text, size_t size, const char *dir, const char *name)
+{
+	char path[128], number[32] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "r");
+	if (!f || fscanf(f, "%31s", number) != 1)
+		die(path);
+	fclose(f);
+	return snprintf(text, size, "%s %s ", name, number);
+}
+
+/* What is known of the pools, in words. */
 static void read_pool(char *text, size_t size)
 {
 	static const char *const files[] = { "nr_hugepages", "free_hugepages", "resv_hugepages", "surplus_hugepages", "nr_overcommit_hugepages" };
-	char cgroup[32] = "";
+	static const char dir[] = "/sys/kernel/mm/hugepages/", cgroup[] = "/sys/fs/cgroup/huge";
+	char path[64];
 	size_t used = 0;
-	FILE *f;
 
-	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
-		char path[128], number[32] = "";
-
-		snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-2048kB/%s", files[i]);
-		f = fopen(path, "r");
-		if (!f || fscanf(f, "%31s", number) != 1)
-			die(path);
-		fclose(f);
-		used += snprintf(text + used, size - used, "%s %s ", files[i], number);
+	for (size_t huge = HUGE; huge <= GIGANTIC; huge *= GIGANTIC / HUGE) {
+		snprintf(path, sizeof(path), "%shugepages-%zukB", dir, huge >> 10);
+		for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
+			used += add_number(text + used, size - used, path, files[i]);
 	}
-	f = fopen("/sys/fs/cgroup/huge/hugetlb.2MB.current", "r");
-	if (!f || fscanf(f, "%31s", cgroup) != 1)
-		die("cgroup");
-	fclose(f);
-	snprintf(text + used, size - used, "in the cgroup %s", cgroup);
+	used += add_number(text + used, size - used, cgroup, "hugetlb.2MB.current");
+	add_number(text + used, size - used, cgroup, "hugetlb.1GB.current");
 }
 
 static uint64_t word(const struct area *a, uint64_t i)
@@ -98,8 +119,8 @@ static uint64_t word(const struct area *a, uint64_t i)
 
 static char *map(struct area *a)
 {
-	const int shared = a->kind < PRIVATE ? MAP_SHARED : MAP_PRIVATE, anonymous = a->fd < 0 ? MAP_ANONYMOUS | MAP_HUGETLB | HUGE_2MB : 0;
-	char *at = mmap(NULL, (a->pages + 1) * HUGE, PROT_READ | PROT_WRITE, shared | anonymous, a->fd, 0);
+	const int shared = a->kind < PRIVATE ? MAP_SHARED : MAP_PRIVATE, anonymous = a->fd < 0 ? MAP_ANONYMOUS | MAP_HUGETLB | flag_of(a) : 0;
+	char *at = mmap(NULL, size_of(a), PROT_READ | PROT_WRITE, shared | anonymous, a->fd, 0);
 
 	if (at == MAP_FAILED)
 		die("mmap");
@@ -110,7 +131,7 @@ static void protect(struct area *a, bool open)
 {
 	const int prot = a->kind == READ_ONLY ? PROT_READ : PROT_NONE;
 
-	if (a->kind >= READ_ONLY && mprotect(a->at, (a->pages + 1) * HUGE, open ? PROT_READ | PROT_WRITE : prot))
+	if (a->kind >= READ_ONLY && mprotect(a->at, size_of(a), open ? PROT_READ | PROT_WRITE : prot))
 		die("mprotect");
 }
 
@@ -122,27 +143,27 @@ static void write_area(struct area *a)
 		a->at = map(a);
 	protect(a, true);
 	p = (uint64_t *)a->at;
-	for (uint64_t i = 0; i < a->pages * HUGE / 8; i++)
+	for (uint64_t i = 0; i < a->pages * a->huge / 8; i++)
 		p[i] = word(a, i);
 	protect(a, false);
 	if (a->kind == FILE_ONLY)
-		munmap(a->at, (a->pages + 1) * HUGE);
+		munmap(a->at, size_of(a));
 }
 
-static void make(enum kind kind, unsigned int pages)
+static void make(enum kind kind, size_t huge, unsigned int pages)
 {
 	struct area *a = &areas[nr_areas++];
 
-	*a = (struct area){ .kind = kind, .pages = pages, .fd = -1 };
+	*a = (struct area){ .kind = kind, .huge = huge, .pages = pages, .holes = huge == HUGE, .fd = -1 };
 	if (kind == MAPPED_FILE || kind == FILE_ONLY) {
-		a->fd = memfd_create("huge", MFD_HUGETLB | HUGE_2MB);
-		if (a->fd < 0 || ftruncate(a->fd, (pages + 1) * HUGE))
+		a->fd = memfd_create("huge", MFD_HUGETLB | flag_of(a));
+		if (a->fd < 0 || ftruncate(a->fd, size_of(a)))
 			die("memfd");
 	}
 	if (kind != FILE_ONLY)
 		a->at = map(a);
 	/* Locked but for the last page: CRIU has it faulted in, before it has its frames. */
-	if ((kind == SHARED || kind == PRIVATE) && mlock(a->at, pages * HUGE))
+	if ((kind == SHARED || kind == PRIVATE) && mlock(a->at, pages * huge))
 		die("mlock");
 	write_area(a);
 }
@@ -157,13 +178,13 @@ static void read_frames(struct area *a, uint64_t *frame)
 		uint64_t entry;
 
 		if (a->kind <= FILE_ONLY)
-			(void)*(volatile char *)(at + i * HUGE);
-		if (pread(fd, &entry, 8, (uintptr_t)(at + i * HUGE) / 4096 * 8) != 8)
+			(void)*(volatile char *)(at + i * a->huge);
+		if (pread(fd, &entry, 8, (uintptr_t)(at + i * a->huge) / 4096 * 8) != 8)
 			die("pagemap");
 		frame[i] = entry >> 63 ? entry & ((1ull << 55) - 1) : 0;
 	}
 	if (at != a->at)
-		munmap(at, (a->pages + 1) * HUGE);
+		munmap(at, size_of(a));
 	close(fd);
 }
 
@@ -179,33 +200,33 @@ static void check_area(struct area *a, bool frames)
 		a->at = map(a);
 	protect(a, true);
 	p = (uint64_t *)a->at;
-	for (i = 0; i < a->pages * HUGE / 8; i++)
+	for (i = 0; i < a->pages * a->huge / 8; i++)
 		differ += p[i] != word(a, i);
 	if (differ)
 		complain("%s: %lu of %lu words differ", names[a->kind], differ, i);
 	protect(a, false);
 	if (a->kind == FILE_ONLY)
-		munmap(a->at, (a->pages + 1) * HUGE);
+		munmap(a->at, size_of(a));
 }
 
 /* Takes one page more of the pool, and gives it back. */
 static void check_hole(struct area *a)
 {
-	char *at = a->kind == FILE_ONLY ? map(a) : a->at, *hole = at + a->pages * HUGE;
+	char *at = a->kind == FILE_ONLY ? map(a) : a->at, *hole = at + a->pages * a->huge;
 
-	if (is_child && a->kind < PRIVATE)
+	if (!a->holes || (is_child && a->kind < PRIVATE))
 		return;
 	protect(a, true);
-	for (unsigned long i = 0; i < HUGE; i++)
+	for (unsigned long i = 0; i < a->huge; i++)
 		if (hole[i]) {
 			complain("%s: what was never written to is not zero", names[a->kind]);
 			break;
 		}
-	if (a->kind >= PRIVATE ? madvise(hole, HUGE, MADV_DONTNEED) : madvise(hole, HUGE, MADV_REMOVE))
+	if (a->kind >= PRIVATE ? madvise(hole, a->huge, MADV_DONTNEED) : madvise(hole, a->huge, MADV_REMOVE))
 		complain("%s: madvise", names[a->kind]);
 	protect(a, false);
 	if (at != a->at)
-		munmap(at, (a->pages + 1) * HUGE);
+		munmap(at, size_of(a));
 }
 
 static void tell(const char *prefix, unsigned int pages)
@@ -280,7 +301,9 @@ static void refused(const char *what)
 	} else if (!strcmp(what, "private")) {
 		q = p = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, anonymous | HUGE_2MB, -1, 0);
 	} else if (!strcmp(what, "gigantic")) {
-		q = mmap(NULL, 1ul << 30, PROT_READ | PROT_WRITE, anonymous | MAP_NORESERVE | 30 << 26, -1, 0);
+		fd = memfd_create("gigantic", MFD_HUGETLB | HUGE_1GB);
+		if (ftruncate(fd, GIGANTIC))
+			q = MAP_FAILED;
 	} else if (!strcmp(what, "mounted")) {
 		mkdir("/run/hugetlbfs", 0700);
 		fd = mount("none", "/run/hugetlbfs", "hugetlbfs", 0, "pagesize=2M") ? -1 : open("/run/hugetlbfs/file", O_RDWR | O_CREAT, 0600);
@@ -316,6 +339,7 @@ static void refused(const char *what)
 int main(int argc, char **argv)
 {
 	const unsigned int each = atoi(argc > 1 ? argv[1] : "") / 2 / 9;
+	const bool gigantic = argc > 2 && !strcmp(argv[2], "gigantic");
 	struct sigaction sa = { .sa_handler = on_signal };
 	sigset_t block, wait;
 	char path[64];
@@ -323,7 +347,7 @@ int main(int argc, char **argv)
 	if (argc > 2 && !strcmp(argv[1], "refused"))
 		refused(argv[2]);
 	if (argc < 2 || !each || each > MAX_PAGES) {
-		fprintf(stderr, "usage: huge MEGABYTES, or huge refused STATE\n");
+		fprintf(stderr, "usage: huge MEGABYTES [gigantic], or huge refused STATE\n");
 		return 2;
 	}
 	sigemptyset(&block);
@@ -334,11 +358,19 @@ int main(int argc, char **argv)
 	sigaction(SIGUSR1, &sa, NULL);
 	sigaction(SIGUSR2, &sa, NULL);
 	sigaction(SIGHUP, &sa, NULL);
-	for (enum kind k = SHARED; k < PRIVATE; k++)
-		make(k, each);
+	if (gigantic) {
+		make(SHARED, GIGANTIC, 1);
+		make(MAPPED_FILE, GIGANTIC, 1);
+	}
+	for (enum kind k = SHARED; k < PRIVATE && !gigantic; k++)
+		make(k, HUGE, each);
 	is_child = !fork();
-	for (enum kind k = PRIVATE; k < KINDS; k++)
-		make(k, each);
+	if (gigantic) {
+		make(is_child ? NO_ACCESS : PRIVATE, GIGANTIC, 1);
+		make(READ_ONLY, HUGE, each);
+	}
+	for (enum kind k = PRIVATE; k < KINDS && !gigantic; k++)
+		make(k, HUGE, each);
 	mkdir("/run/huge", 0700);
 	snprintf(path, sizeof(path), "/run/huge/ready.%d", getpid());
 	close(creat(path, 0600));
