@@ -309,6 +309,18 @@ static bool put(const char *file, const char *text)
 	return good;
 }
 
+static unsigned long number(const char *file)
+{
+	FILE *f = fopen(file, "r");
+	unsigned long n = 0;
+
+	if (f && fscanf(f, "%lu", &n) != 1)
+		n = 0;
+	if (f)
+		fclose(f);
+	return n;
+}
+
 static bool ask(char c)
 {
 	if (write(child.to, &c, 1) != 1 || read(child.from, &c, 1) != 1)
@@ -739,7 +751,7 @@ static void test_refusals(void)
 	ok(preserve(&p) == EBUSY && strstr(why, "idle"), "PRESERVE when idle is EBUSY: %s", why);
 	ok(seal(&s, 0) == EBUSY, "SEAL when idle is EBUSY");
 	ok(CALL(KUP_IOC_PREPARE, struct kup_prepare, &pr) == EINVAL, "an odd window is EINVAL");
-	pr = (struct kup_prepare) { .window_size = 1ULL << 31 };
+	pr = (struct kup_prepare) { .window_size = (1ULL << 32) - HUGE };
 	ok(CALL(KUP_IOC_PREPARE, struct kup_prepare, &pr) == ENOSPC, "a huge window is ENOSPC: %s", why);
 	ok(status().state == KUP_STATE_IDLE, "and the state is idle");
 	if (prepare(&pr))
@@ -1175,6 +1187,64 @@ static void test_cut(void)
 	   "and loses nothing but what it unmapped: status %#x", status);
 }
 
+/* A process with a page of hugetlbfs. It tells where, and when it is asked whether all is there that was written. */
+static void hugetlb_main(size_t size, int flag, int out, int in)
+{
+	char *m = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | flag, -1, 0), text[16], go;
+
+	if (m == MAP_FAILED)
+		_exit(1);
+	snprintf(text, sizeof(text), "%d", getpid());
+	put(GROUP "/cgroup.procs", text);
+	for (size_t i = 0; i < size; i += PAGE)
+		*(uint64_t *)(m + i) = i + 7;
+	if (write(out, &m, sizeof(m)) != sizeof(m) || read(in, &go, 1) != 1)
+		_exit(2);
+	for (size_t i = 0; i < size; i += PAGE)
+		if (*(uint64_t *)(m + i) != i + 7)
+			_exit(3);
+	_exit(0);
+}
+
+static bool peek_right(uint64_t base, uint64_t off)
+{
+	uint64_t page[PAGE / 8];
+
+	return peek(base + off, page) && *page == off + 7;
+}
+
+static void test_hugetlb(size_t size, int flag)
+{
+	struct kup_prepare p;
+	struct kup_preserve v;
+	struct kup_seal s;
+	int pipes[2], back[2], status_of;
+	char pool[80];
+	uint64_t base;
+	bool good;
+
+	snprintf(pool, sizeof(pool), "/sys/kernel/mm/hugepages/hugepages-%zukB/nr_hugepages", size >> 10);
+	put(pool, "1");
+	if (size > HUGE && !number(pool))	/* a small guest has no room for 1 GiB in one piece: --mem 4096 --append "hugepagesz=1G hugepages=1" */
+		return;
+	if (pipe(pipes) || pipe(back))
+		die("pipe");
+	child.pid = fork();
+	if (!child.pid)
+		hugetlb_main(size, flag, pipes[1], back[0]);
+	if (read(pipes[0], &base, sizeof(base)) != sizeof(base) || prepare(&p) || !freeze(true))
+		die("preparing");
+	good = !preserve(&v) && v.pages >= size / PAGE && !mapped(base, size);
+	ok(good, "a page of %zu MiB of hugetlbfs is taken%s%s", size >> 20, *why ? ": " : "", why);
+	good = peek_right(base, 5 * PAGE) && peek_right(base, size - PAGE) && status().faulted_back == size / PAGE && mapped(base, size) == 0;
+	ok(good, "what is looked at is right, and pagemap does not show it");
+	good = peek_right(base, 0) && !seal(&s, 0) && s.frames >= size / PAGE && !mapped(base, size) && peek_right(base, size / 2);
+	ok(good, "it is sealed, and right when it is looked at again%s%s", *why ? ": " : "", why);
+	good = !simple(KUP_IOC_ABORT, 0) && mapped(base, size) == size / PAGE && freeze(false);
+	ok(good && write(back[1], "", 1) == 1 && waitpid(child.pid, &status_of, 0) == child.pid && !status_of, "and all is back: status %#x", status_of);
+	put(pool, "0");
+}
+
 static void test_uffd(void)
 {
 	struct kup_prepare p;
@@ -1334,6 +1404,8 @@ int main(int argc, char **argv)
 	if (mkdir(GROUP, 0755) && errno != EEXIST)
 		die(GROUP);
 	open_core();
+	test_hugetlb(1UL << 30, 30 << 26);	/* first: later no memory is in one piece */
+	test_hugetlb(HUGE, 21 << 26);
 	start_child();
 	test_refusals();
 	test_netlock();
