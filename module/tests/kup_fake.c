@@ -69,9 +69,15 @@ static u32 new_frames(unsigned int order)
 	return page_to_pfn(page);
 }
 
+/* Not pfn_to_kaddr(): where that is a macro (6.1), it shifts 32 bits, and frames from 4 GiB on are others. */
+static void *frame_at(u32 pfn)
+{
+	return __va(PFN_PHYS((u64)pfn));
+}
+
 static void fill(u32 pfn, u32 pid, u64 addr)
 {
-	u64 *p = pfn_to_kaddr(pfn);
+	u64 *p = frame_at(pfn);
 	unsigned int i;
 
 	for (i = 0; i < PAGE_SIZE / 8; i++)
@@ -131,7 +137,7 @@ static u64 sum_of(const u32 *pfns)
 
 	for (i = 0; i < KUP_CHUNK_PAGES; i++)
 		if (pfns[i])
-			sum = kup_frame_sum(pfn_to_kaddr(pfns[i]), sum);
+			sum = kup_frame_sum(frame_at(pfns[i]), sum);
 	return sum;
 }
 
@@ -141,7 +147,7 @@ static void spoil_last(const u32 *pfns)
 
 	while (!pfns[i])
 		i--;
-	((char *)pfn_to_kaddr(pfns[i]))[PAGE_SIZE - 1] ^= 0x40;
+	((char *)frame_at(pfns[i]))[PAGE_SIZE - 1] ^= 0x40;
 }
 
 static int make_maps(const struct fake_handover *in, const struct fake_chunk *f, char *maps, u64 room, struct kup_handover *h)
@@ -285,7 +291,7 @@ static int make(struct fake_handover *in, const struct fake_chunk *f)
 		dir[i] = new_frames(0);
 		if (!dir[i])
 			goto undo;
-		memcpy(pfn_to_kaddr(dir[i]), stream + i * PAGE_SIZE, PAGE_SIZE);
+		memcpy(frame_at(dir[i]), stream + i * PAGE_SIZE, PAGE_SIZE);
 	}
 	for (i = 0; i < in->extra_pages; i++)
 		if (!new_frames(0))
