@@ -20,6 +20,7 @@
 
 #include <json-c/json.h>
 
+#include "cmdline.h"
 #include "criu.h"
 #include "device.h"
 #include "fallback.h"
@@ -124,7 +125,7 @@ static int load(const struct kup_kernel *k, struct kup_image *img, const struct 
 static char *arguments(const struct kup_conf *conf, const char *append, uint64_t area, uint32_t tsc_khz, struct kup_profile *profile,
 		       struct kup_err *err)
 {
-	char *cmdline = kup_kexec_cmdline(append, !conf->fallback, err);
+	char *running = kup_slurp("/proc/cmdline", NULL), *cmdline = kup_cmdline_new(running ?: "", append, !conf->fallback, err);
 	char *clocksource = kup_slurp("/sys/devices/system/clocksource/clocksource0/current_clocksource", NULL);
 	char *fips = kup_slurp("/proc/sys/crypto/fips_enabled", NULL);
 	const struct kup_profile_facts facts = {
@@ -134,10 +135,11 @@ static char *arguments(const struct kup_conf *conf, const char *append, uint64_t
 		.fips = fips && fips[0] == '1',
 	};
 
-	if (cmdline && (kup_profile_make(&facts, conf->profile_off, profile, err) || kup_kexec_cmdline_add(cmdline, area, profile, err))) {
+	if (cmdline && (kup_profile_make(&facts, conf->profile_off, profile, err) || kup_cmdline_add(cmdline, area, profile, err))) {
 		free(cmdline);
 		cmdline = NULL;
 	}
+	free(running);
 	free(clocksource);
 	free(fips);
 	return cmdline;
