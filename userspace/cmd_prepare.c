@@ -10,6 +10,7 @@
 
 #include "device.h"
 #include "host.h"
+#include "hugetlb.h"
 #include "json.h"
 #include "kup.h"
 #include "prepared.h"
@@ -67,7 +68,7 @@ int cmd_prepare(const struct kup_opts *opts, int argc, char **argv, struct kup_e
 		ret = -ENOTSUP;
 		goto out_host;
 	}
-	ret = kup_prepare(host.dev, &conf, &host.kernel, host.img, &steps, &prepared, err);
+	ret = kup_prepare(host.dev, &conf, kup_hugetlb_pools(NULL), &host.kernel, host.img, &steps, &prepared, err);
 	if (ret)
 		goto out_host;
 	if (opts->json) {

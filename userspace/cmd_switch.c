@@ -477,7 +477,7 @@ static int do_switch(const struct kup_opts *opts, const struct kup_conf *conf, e
 	if (!opts->json)
 		tell_left(s.left);
 	s.cancel = take_signals();
-	ret = kup_prepare(s.dev, conf, &survey.host.kernel, survey.host.img, &s.steps, &prepared, err);
+	ret = kup_prepare(s.dev, conf, kup_hugetlb_pools(s.forest), &survey.host.kernel, survey.host.img, &s.steps, &prepared, err);
 	if (ret)
 		goto out_survey;
 	s.to = kup_json_text(prepared, "release");

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cmdline.h"
+#include "hugetlb.h"
 #include "util.h"
 
 /* From here on a command line is a switch's own, and the next one leaves it out. */
@@ -39,23 +40,23 @@ static uint64_t bytes_of(const char *text)
 #define DEFAULT_SIZE	"default_hugepagesz="
 #define SIZE		"hugepagesz="
 
-/* Does a count of huge pages mean those of 1 GiB, where nothing is said before it? */
-static bool counts_gigantic(const char *text)
+/* Of which size huge pages are where nothing is said before their number: as kup_huge_of(). */
+static int default_size(const char *text)
 {
 	const char *p = strstr(text, DEFAULT_SIZE);
 
-	return p && bytes_of(p + strlen(DEFAULT_SIZE)) == 1ull << 30;
+	return p ? kup_huge_of(bytes_of(p + strlen(DEFAULT_SIZE))) : KUP_HUGE_2M;
 }
 
 /*
- * Words of @text; a quoted value stays one word. Those that @had has are left out, and with @pool how many pages of 1 GiB there shall be.
+ * Words of @text; a quoted value stays one word. Those that @had has are left out, and how many huge pages there shall be in @pools.
  * Returns false if there is no room.
  */
-static bool add_words(char *out, size_t size, const char *text, const char *had, bool pool)
+static bool add_words(char *out, size_t size, const char *text, const char *had, unsigned int pools)
 {
 	static const char *const drop[] = { "BOOT_IMAGE=", "initrd=" };
 	const char *p = text;
-	bool gigantic = counts_gigantic(text);
+	int huge = default_size(text);
 
 	while (*p) {
 		char word[CMDLINE_MAX];
@@ -73,8 +74,9 @@ static bool add_words(char *out, size_t size, const char *text, const char *had,
 		for (i = 0; i < KUP_ARRAY_SIZE(drop) && strncmp(word, drop[i], strlen(drop[i])); i++)
 			;
 		if (kup_starts(word, SIZE))
-			gigantic = bytes_of(word + strlen(SIZE)) == 1ull << 30;
-		if (!len || i < KUP_ARRAY_SIZE(drop) || has_word(had, word) || (pool && gigantic && kup_starts(word, "hugepages=")))
+			huge = kup_huge_of(bytes_of(word + strlen(SIZE)));
+		if (!len || i < KUP_ARRAY_SIZE(drop) || has_word(had, word) ||
+		    (huge >= 0 && pools >> huge & 1 && kup_starts(word, "hugepages=")))
 			continue;
 		if (strlen(out) + 1 + len >= size)
 			return false;
@@ -90,7 +92,7 @@ static int too_long(struct kup_err *err)
 	return -E2BIG;
 }
 
-char *kup_cmdline_new(const char *running, const char *append, bool pool, struct kup_err *err)
+char *kup_cmdline_new(const char *running, const char *append, unsigned int pools, struct kup_err *err)
 {
 	char *old = strdup(running), *out = calloc(1, CMDLINE_MAX), had[CMDLINE_MAX], *ours;
 	bool fits = old && out;
@@ -98,10 +100,10 @@ char *kup_cmdline_new(const char *running, const char *append, bool pool, struct
 	ours = old ? strstr(old, OURS) : NULL;
 	if (ours)
 		*ours = '\0';
-	fits = fits && add_words(out, CMDLINE_MAX, old, "", pool);
+	fits = fits && add_words(out, CMDLINE_MAX, old, "", pools);
 	if (fits) {
 		strcpy(had, out);
-		fits = add_words(out, CMDLINE_MAX, append ?: "", had, false);
+		fits = add_words(out, CMDLINE_MAX, append ?: "", had, 0);
 	}
 	if (!fits) {
 		too_long(err);

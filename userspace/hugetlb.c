@@ -108,6 +108,11 @@ static bool is_used(const struct kup_forest *forest, enum kup_huge size)
 	return false;
 }
 
+unsigned int kup_hugetlb_pools(const struct kup_forest *forest)
+{
+	return 1u << KUP_HUGE_1G | (forest && is_used(forest, KUP_HUGE_2M) ? 1u << KUP_HUGE_2M : 0);
+}
+
 static void note_node(struct json_object *nodes, const char *dir)
 {
 	struct json_object *o = json_object_new_object();

@@ -34,6 +34,9 @@ dev_t kup_hugetlb_dev(enum kup_huge size);
 
 uint64_t kup_hugetlb_pool(enum kup_huge size);	/* pages in it */
 
+/* Bits 1 << size: whose pool the new kernel gets from us, so that it need not look for pages when it boots. @forest: NULL: if nobody is known yet */
+unsigned int kup_hugetlb_pools(const struct kup_forest *forest);
+
 /**
  * kup_hugetlb_note - what the pools are, into the plan
  */

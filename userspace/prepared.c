@@ -121,11 +121,20 @@ static int load(const struct kup_kernel *k, struct kup_image *img, const struct 
 	return ret;
 }
 
+/* The running kernel's command line, as the next one's begins. */
+static char *words_of_running(const char *append, unsigned int pools, struct kup_err *err)
+{
+	char *running = kup_slurp("/proc/cmdline", NULL), *words = kup_cmdline_new(running ?: "", append, pools, err);
+
+	free(running);
+	return words;
+}
+
 /* The command line, and the profile that fits it and this machine. */
-static char *arguments(const struct kup_conf *conf, const char *append, uint64_t area, uint32_t tsc_khz, struct kup_profile *profile,
+static char *arguments(const struct kup_conf *conf, const char *words, uint64_t area, uint32_t tsc_khz, struct kup_profile *profile,
 		       struct kup_err *err)
 {
-	char *running = kup_slurp("/proc/cmdline", NULL), *cmdline = kup_cmdline_new(running ?: "", append, !conf->fallback, err);
+	char *cmdline = kup_cmdline_new(words, NULL, 0, err);
 	char *clocksource = kup_slurp("/sys/devices/system/clocksource/clocksource0/current_clocksource", NULL);
 	char *fips = kup_slurp("/proc/sys/crypto/fips_enabled", NULL);
 	const struct kup_profile_facts facts = {
@@ -139,7 +148,6 @@ static char *arguments(const struct kup_conf *conf, const char *append, uint64_t
 		free(cmdline);
 		cmdline = NULL;
 	}
-	free(running);
 	free(clocksource);
 	free(fips);
 	return cmdline;
@@ -149,14 +157,15 @@ static char *arguments(const struct kup_conf *conf, const char *append, uint64_t
 static int keep(int dev, const struct kup_conf *conf, const struct kup_fallback_kernel *fb, const struct kup_prepare *p, uint32_t tsc_khz,
 		struct kup_steps *steps, struct kup_err *err)
 {
-	char *words = kup_fallback_words(), *cmdline;
+	char *more = kup_fallback_words(), *words = NULL, *cmdline;
 	struct kup_profile profile;
 	int ret;
 
 	ret = kup_step_begin(steps, "keep", err);
 	if (ret)
 		goto out;
-	cmdline = arguments(conf, words, p->area, tsc_khz, &profile, err);
+	words = words_of_running(more, 0, err);
+	cmdline = words ? arguments(conf, words, p->area, tsc_khz, &profile, err) : NULL;
 	ret = !cmdline ? -EINVAL : load(&fb->kernel, fb->img, p, cmdline, !kup_profile_has(&profile, "integrity"), false, steps, err);
 	if (!ret)
 		ret = kup_step_begin(steps, "keep", err);
@@ -167,6 +176,7 @@ static int keep(int dev, const struct kup_conf *conf, const struct kup_fallback_
 	free(cmdline);
 out:
 	free(words);
+	free(more);
 	return ret;
 }
 
@@ -175,7 +185,7 @@ static void remember(struct json_object *o, const char *key, const char *value)
 	json_object_object_add(o, key, json_object_new_string(value ?: ""));
 }
 
-int kup_prepare(int dev, const struct kup_conf *conf, const struct kup_kernel *kernel, struct kup_image *img,
+int kup_prepare(int dev, const struct kup_conf *conf, unsigned int pools, const struct kup_kernel *kernel, struct kup_image *img,
 		struct kup_steps *steps, struct json_object **result, struct kup_err *err)
 {
 	struct kup_prepare p = { .window_limit = KUP_KEXEC_LIMIT };
@@ -183,7 +193,7 @@ int kup_prepare(int dev, const struct kup_conf *conf, const struct kup_kernel *k
 	struct kup_image *opened = NULL;
 	const struct kup_image_info *info;
 	struct kup_profile profile;
-	char *key, *cmdline = NULL;
+	char *key, *words, *cmdline = NULL;
 	struct json_object *o;
 	struct kup_status st;
 	uint64_t initrd_size;
@@ -192,14 +202,16 @@ int kup_prepare(int dev, const struct kup_conf *conf, const struct kup_kernel *k
 	key = make_key(conf, kernel, &initrd_size, err);
 	if (!key)
 		return -ENOENT;
-	ret = kup_device_status(dev, &st, err);
+	words = words_of_running(conf->append, conf->fallback ? 0 : pools, err);
+	ret = words ? kup_device_status(dev, &st, err) : -EINVAL;
 	if (ret)
 		goto out_key;
 	o = kup_prepared_for(dev, conf, kernel);
-	if (o) {
+	if (o && !strcmp(kup_json_text(o, "words"), words)) {
 		*result = o;
 		goto out_key;
 	}
+	json_object_put(o);
 	if (st.state != KUP_STATE_IDLE && st.state != KUP_STATE_PREPARED) {
 		ret = kup_err_set(err, -EBUSY, "the module is in state %s, not idle", kup_state_name(st.state));
 		kup_err_next(err, "kup-ppp status; kup-ppp abort puts an interrupted switch back");
@@ -239,7 +251,7 @@ int kup_prepare(int dev, const struct kup_conf *conf, const struct kup_kernel *k
 	if (ret)
 		goto err_abort;
 	kup_fallback_close(&fb);
-	cmdline = arguments(conf, conf->append, p.area, st.tsc_khz, &profile, err);
+	cmdline = arguments(conf, words, p.area, st.tsc_khz, &profile, err);
 	ret = cmdline ? load(kernel, img, &p, cmdline, !kup_profile_has(&profile, "integrity"), conf->fallback, steps, err) : -EINVAL;
 	if (ret)
 		goto err_abort;
@@ -257,6 +269,7 @@ int kup_prepare(int dev, const struct kup_conf *conf, const struct kup_kernel *k
 	remember(o, "initrd", kernel->initrd);
 	remember(o, "append", conf->append);
 	remember(o, "release", info->release);
+	remember(o, "words", words);
 	remember(o, "cmdline", cmdline);
 	json_object_object_add(o, "profile", kup_profile_to_json(&profile));
 	json_object_object_add(o, "area", json_object_new_uint64(p.area));
@@ -281,6 +294,7 @@ out_image:
 		kup_image_close(opened);
 out_key:
 	kup_step_end(steps, NULL);
+	free(words);
 	free(key);
 	return ret;
 }

@@ -17,16 +17,17 @@ struct kup_image;
  * kup_prepare - have the new kernel loaded into a window, next to a handover area
  * @dev: the module's device, in state IDLE or PREPARED
  * @conf: kernel, initrd, append, criu and profile_off count
+ * @pools: of kup_hugetlb_pools()
  * @img: the kernel's image if it is open already, else NULL
  * @steps: what was done is added; nothing if it was prepared before for the same files and options
- * @result: out, what is remembered; to json_object_put(). Its fields: key, kernel, initrd, append, release, cmdline, profile, area,
+ * @result: out, what is remembered; to json_object_put(). Its fields: key, kernel, initrd, append, release, words, cmdline, profile, area,
  *	window_base, window_size, steps
  *
  * If it was prepared otherwise, that is undone first. Nothing stays prepared on failure.
  *
  * Return: 0 or a negative errno.
  */
-int kup_prepare(int dev, const struct kup_conf *conf, const struct kup_kernel *kernel, struct kup_image *img,
+int kup_prepare(int dev, const struct kup_conf *conf, unsigned int pools, const struct kup_kernel *kernel, struct kup_image *img,
 		struct kup_steps *steps, struct json_object **result, struct kup_err *err);
 
 /**
