@@ -72,8 +72,11 @@ void qemu_start(int tap)
 {
 	int console[2], control[2], err;
 	const char *first = bed.o.kernel[0];
-	/* A kernel that measures it itself, on a busy host, is wrong by any factor now and then. With --icount it never is. */
-	const char *rate = bed.o.icount ? "" : text(" tsc_early_khz=%u", tsc_khz());
+	/*
+	 * A kernel that measures it itself, on a busy host, is wrong by any factor now and then, and one that tries its timer may see too few
+	 * ticks of it and stop. With --icount it never is.
+	 */
+	const char *time = bed.o.icount ? "" : text(" tsc_early_khz=%u no_timer_check", tsc_khz());
 
 	/* The console's pipe is opened by QEMU itself, by its path under /proc. The control line is QEMU's stdin and stdout. */
 	if (pipe2(console, O_CLOEXEC) || socketpair(AF_UNIX, SOCK_STREAM, 0, control))
@@ -89,7 +92,7 @@ void qemu_start(int tap)
 		"-chardev", "stdio,id=control,signal=off", "-serial", "chardev:control",
 		"-netdev", text("tap,id=net,fd=%d", tap), "-device", "virtio-net-pci,netdev=net,romfile=,mac=52:54:00:00:00:02",
 		"-kernel", text("%s/%s/vmlinuz", bed.o.images, first), "-initrd", text("%s/%s/initrd", bed.o.images, first),
-		"-append", text("console=ttyS0%s%s %s", rate, bed.o.disk ? " root=/dev/vda ro" : "", bed.o.append ?: ""),
+		"-append", text("console=ttyS0%s%s %s", time, bed.o.disk ? " root=/dev/vda ro" : "", bed.o.append ?: ""),
 	};
 	bool resets = false;
 	int n = 0;
