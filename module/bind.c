@@ -716,7 +716,9 @@ void kup_drop_record(struct kup_record *rec)
 		free_copied(rec, i);
 		cond_resched();
 	}
-	if (rec->file)
+	if (rec->file && current->flags & PF_KTHREAD)
+		__fput_sync(rec->file);	/* fput() would leave it to another thread, and the file system busy when we are done */
+	else if (rec->file)
 		fput(rec->file);
 	rec->file = NULL;
 }
