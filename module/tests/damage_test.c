@@ -56,9 +56,10 @@ static void flip(uint64_t phys, unsigned int bit)
 	}
 }
 
-/* All but what the last ADOPT left there for people. */
+/* All but what the last ADOPT left there for people, and the TSC's rate, which the kernel refines some time after its start. */
 static bool same_status(struct kup_status st)
 {
+	st.tsc_khz = before.tsc_khz;
 	memcpy(st.refused, before.refused, sizeof(st.refused));
 	st.stub_state = before.stub_state;
 	return !memcmp(&st, &before, sizeof(st));
