@@ -503,7 +503,9 @@ u64 kup_hugetlb_free(void)
 
 int kup_hugetlb_list(u32 **pfn, u32 *nr)
 {
-	return -EOPNOTSUPP;
+	*pfn = NULL;
+	*nr = 0;
+	return 0;
 }
 
 void kup_hugetlb_adopt(void)

@@ -275,7 +275,6 @@ void kup_looks_status(struct kup_status *st);
 int kup_hide_moved(struct kup_old_mm *om, char *why);
 void kup_unseal(struct kup_old_mm *om);
 
-
 static inline pte_t *kup_hidden_ptes(const struct kup_hidden *h)
 {
 	return h->kind == HIDDEN_TABLE ? page_address(h->table) : h->ptes;
