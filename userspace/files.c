@@ -17,6 +17,7 @@
 #include "files.h"
 #include "json.h"
 #include "pack.h"
+#include "tmpfs.h"
 #include "util.h"
 
 bool kup_file_is_volatile(const char *via)
@@ -177,9 +178,10 @@ static struct promise *promise_for(struct putting *p, dev_t fs)
 	return &p->promise[p->nr++];
 }
 
-/* Of the file system of @dir: -EMEDIUMTYPE if it is no tmpfs, -ENOSPC if @bytes more do not fit. */
-static int promise(struct putting *p, const char *dir, uint64_t bytes)
+/* Room for the content of @o in the file system of @dir: -EMEDIUMTYPE if it is no tmpfs, -ENOSPC if it does not fit and cannot be made to. */
+static int promise(struct putting *p, const char *dir, struct json_object *o)
 {
+	uint64_t free, limit = kup_json_int(o, "limit"), least;
 	struct promise *there;
 	struct statfs fs;
 	struct stat st;
@@ -191,9 +193,13 @@ static int promise(struct putting *p, const char *dir, uint64_t bytes)
 	there = promise_for(p, st.st_dev);
 	if (!there)
 		return -ENOMEM;
-	there->bytes += bytes;
+	there->bytes += kup_json_int(o, "bytes");
+	free = fs.f_bavail * fs.f_bsize;
 	/* no blocks at all: no limit */
-	return fs.f_blocks && fs.f_bavail * fs.f_bsize < there->bytes ? -ENOSPC : 0;
+	if (!fs.f_blocks || free >= there->bytes)
+		return 0;
+	least = fs.f_blocks * fs.f_bsize - free + there->bytes;
+	return kup_tmpfs_grow(dir, limit > least ? limit : least) ? -ENOSPC : 0;
 }
 
 static int make_empty(const char *path, off_t size, mode_t mode)
@@ -256,7 +262,7 @@ static int put_name(const char *path, const char *dir, struct json_object *o, st
 	if (strcmp(type, "file"))
 		return put_node(path, type, o);
 	if (json_object_object_get_ex(o, "size", NULL)) {
-		ret = promise(p, dir, kup_json_int(o, "bytes"));
+		ret = promise(p, dir, o);
 		return ret ? ret : make_empty(path, kup_json_int(o, "size"), mode);
 	}
 	snprintf(source, sizeof(source), "%s/%s", p->from, kup_json_text(o, "store"));

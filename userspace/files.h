@@ -4,8 +4,8 @@
  * the new kernel's system doesn't have them. Their content goes through the store, or that of a large one stays where it is (shmem.h).
  *
  * In the plan: files: { PATH: { type: "file", "dir", "fifo", "symlink", "link", "char" or "block"; mode, uid, gid; store: name in the
- * store, of a file; size, bytes: of a file that is not in the store, and of what there is of it; to: of links; major, minor: of devices;
- * whole: it takes the place of what has that name, and has times and xattrs (attrs.h) } }
+ * store, of a file; size, bytes, limit: of a file that is not in the store, of what there is of it, and of its file system (tmpfs.h);
+ * to: of links; major, minor: of devices; whole: it takes the place of what has that name, and has times and xattrs (attrs.h) } }
  */
 #ifndef KUP_FILES_H
 #define KUP_FILES_H
@@ -64,7 +64,8 @@ int kup_files_store(struct json_object *files, int out, uint64_t *bytes, struct 
  * kup_files_put - bring them back, those that are not whole where they are not there or not the same in size
  * @from: directory into which the store was unpacked
  *
- * Those whose content stayed where it was are made empty, and get it later: kup_shmem_attach().
+ * Those whose content stayed where it was are made empty, and get it later: kup_shmem_attach(). A tmpfs that is too small for it is made
+ * as large as the one was that it comes from.
  *
  * Return: 0 or a negative errno.
  */

@@ -22,6 +22,7 @@
 #include "json.h"
 #include "plan.h"
 #include "shmem.h"
+#include "tmpfs.h"
 #include "util.h"
 
 struct seen {
@@ -159,6 +160,7 @@ static int walk_named(struct walk *w, struct json_object *files, pid_t pid)
 		if (ret > 0 && w->list) {
 			json_object_object_add(o, "size", json_object_new_int64(w->seen[w->nr - 1].st.st_size));
 			json_object_object_add(o, "bytes", json_object_new_int64(w->pages * 4096));
+			json_object_object_add(o, "limit", json_object_new_uint64(kup_tmpfs_limit(path)));
 		}
 	}
 	return 0;
