@@ -669,8 +669,10 @@ static int seal(struct seal *s, struct kup_seal *arg)
 	if (err)
 		return err;
 	s->nr_mms += !!s->nr_pool;
-	if (s->nr_mms > KUP_MAX_MMS)
+	if (s->nr_mms > KUP_MAX_MMS) {
+		kup_say(s->why, "%u maps of processes and of what they share are more than the %u that fit", s->nr_mms, KUP_MAX_MMS);
 		return -ENOSPC;
+	}
 	err = encode_maps(s, arg->flags & KUP_SEAL_SUMS);
 	if (err)
 		return err;
@@ -718,7 +720,7 @@ static int hide_all_moved(struct seal *s)
 			break;
 		s->nr_mms += 1 + !!om->nr_hugetlb + !!om->nr_gigantic;
 	}
-	return s->nr_mms > KUP_MAX_MMS ? -ENOSPC : err;
+	return err;
 }
 
 /**
