@@ -99,13 +99,15 @@ static struct json_object *differences(int sock, const struct usual *u)
 	return list;
 }
 
-/* Connected, and not by IPv6. */
-static bool goes_by_ipv4(int sock)
+/* What it is connected by, whatever the socket is of: AF_INET, AF_INET6, or 0 if it is not connected. */
+static int goes_by(int sock)
 {
 	struct sockaddr_in6 peer = { 0 };
 	socklen_t len = sizeof(peer);
 
-	return !getpeername(sock, (struct sockaddr *)&peer, &len) && (peer.sin6_family == AF_INET || IN6_IS_ADDR_V4MAPPED(&peer.sin6_addr));
+	if (getpeername(sock, (struct sockaddr *)&peer, &len))
+		return 0;
+	return peer.sin6_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&peer.sin6_addr) ? AF_INET : peer.sin6_family;
 }
 
 static void read_socket(struct json_object *to, pid_t pid, int fd, int sock, struct usual *known, size_t room, size_t *nr)
@@ -124,7 +126,7 @@ static void read_socket(struct json_object *to, pid_t pid, int fd, int sock, str
 	if (!u)
 		return;
 	opts = differences(sock, u);
-	if (!json_object_array_length(opts) && !(proto == IPPROTO_TCP && goes_by_ipv4(sock))) {
+	if (!json_object_array_length(opts) && !(proto == IPPROTO_TCP && goes_by(sock))) {
 		json_object_put(opts);
 		return;
 	}
@@ -212,15 +214,23 @@ static void apply_one(int sock, struct json_object *opt)
 
 /*
  * CRIU tells what the peer takes in a segment when the connection is there; but that is when the kernel reckons what to send, and as long as it
- * knows of no other it is 536 bytes. It reckons again when IP options are set, to what they are.
+ * knows of no other it is 536 bytes, or 1220 by IPv6. It reckons again when IP options are set: for IPv4 to what they are; for IPv6 to a list of
+ * none at all (a traffic class is no header), and then it is taken away again.
  */
 static void fit_segments(int sock)
 {
+	static const struct {
+		struct cmsghdr head;
+		int class;
+	} none = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_IPV6, .cmsg_type = IPV6_TCLASS } };
 	unsigned char ip[40];
 	socklen_t len = sizeof(ip);
+	int by = goes_by(sock);
 
-	if (goes_by_ipv4(sock) && !getsockopt(sock, SOL_IP, IP_OPTIONS, ip, &len))
+	if (by == AF_INET && !getsockopt(sock, SOL_IP, IP_OPTIONS, ip, &len))
 		setsockopt(sock, SOL_IP, IP_OPTIONS, ip, len);
+	if (by == AF_INET6 && !setsockopt(sock, SOL_IPV6, IPV6_2292PKTOPTIONS, &none, sizeof(none)))
+		setsockopt(sock, SOL_IPV6, IPV6_2292PKTOPTIONS, NULL, 0);
 }
 
 void kup_sockopts_apply(struct json_object *sockets)

@@ -15,7 +15,7 @@ struct json_object;
  * kup_sockopts_read - what the sockets of a tree have set
  *
  * Return: array of { pid, fd, opts: [[level, name, "hex"], ...] } for json_object_put(), a socket once, however many hold it; only what
- * differs from a new socket's is in it, and connections of TCP over IPv4.
+ * differs from a new socket's is in it, and connections of TCP.
  */
 struct json_object *kup_sockopts_read(const struct kup_tree *tree);
 

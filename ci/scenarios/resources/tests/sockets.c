@@ -249,7 +249,7 @@ TEST(tcp_unsent)
 	SAME(bad, 0);
 }
 
-/* What goes into a segment, of a connection by IPv4 and of one whose sockets are of IPv6. */
+/* What goes into a segment: of a connection by IPv4, of one whose sockets are of IPv6, and of one by IPv6. */
 static int segment_of(int s)
 {
 	int mss = -1;
@@ -263,21 +263,27 @@ TEST(tcp_segments)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(7103), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct sockaddr_in6 mapped = { .sin6_family = AF_INET6, .sin6_port = htons(7103) };
+	struct sockaddr_in6 local = { .sin6_family = AF_INET6, .sin6_port = htons(7104), .sin6_addr = IN6ADDR_LOOPBACK_INIT };
 	int l = listener(7103), c = socket(AF_INET, SOCK_STREAM, 0), m = socket(AF_INET6, SOCK_STREAM, 0), s, mss, mss_m, mss_s;
+	int l6 = socket(AF_INET6, SOCK_STREAM, 0), c6 = socket(AF_INET6, SOCK_STREAM, 0), s6, mss_6;
 
 	MUST(inet_pton(AF_INET6, "::ffff:127.0.0.1", &mapped.sin6_addr) == 1);
 	MUST(!connect(c, (struct sockaddr *)&a, sizeof(a)));
 	s = accept(l, NULL, NULL);
 	MUST(s >= 0 && !connect(m, (struct sockaddr *)&mapped, sizeof(mapped)) && accept(l, NULL, NULL) >= 0);
-	MUST(write(c, "hello", 5) == 5);
+	MUST(!bind(l6, (struct sockaddr *)&local, sizeof(local)) && !listen(l6, 1) && !connect(c6, (struct sockaddr *)&local, sizeof(local)));
+	s6 = accept(l6, NULL, NULL);
+	MUST(s6 >= 0 && write(c, "hello", 5) == 5 && write(c6, "hello", 5) == 5);
 	mss = segment_of(c);
+	mss_6 = segment_of(c6);
 	mss_m = segment_of(m);
 	mss_s = segment_of(s);
-	MUST(mss > 1460 && mss_m > 1460 && mss_s > 1460);
+	MUST(mss > 1460 && mss_m > 1460 && mss_s > 1460 && mss_6 > 1460);
 	hold();
 	SAME(segment_of(c), mss);
 	SAME(segment_of(m), mss_m);
 	SAME(segment_of(s), mss_s);
+	SAME(segment_of(c6), mss_6);
 }
 
 TEST(tcp6_loopback)
