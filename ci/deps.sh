@@ -7,7 +7,7 @@
 
 packages="
 	build-essential gcc-12 clang libclang-rt-dev llvm binutils libelf-dev libbpf-dev libjson-c-dev libzstd-dev liblz4-dev liblzma-dev
-	zlib1g-dev libbz2-dev liblzo2-dev
+	zlib1g-dev libbz2-dev liblzo2-dev libprotobuf-c-dev protobuf-c-compiler
 	kmod cpio zstd xz-utils jq pahole debian-archive-keyring
 	qemu-system-x86 busybox-static iproute2 sysbench
 "

@@ -15,18 +15,17 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <kup/handover.h>
 
 #include "criu.h"
+#include "criu_rpc.h"
 #include "kernel.h"
 #include "kup.h"
 #include "util.h"
 
-#define HOOK_SOCKET	KUP_RUN_DIR "/hook"
 #define LOG_DIR		KUP_RUN_DIR "/log"
 
 extern char **environ;
@@ -34,12 +33,6 @@ extern char **environ;
 static const char *const barriers[][4] = {
 	[KUP_CRIU_DUMP] = { "pre-dump", NULL },
 	[KUP_CRIU_RESTORE] = { "pre-restore", "post-restore", "pre-resume", NULL },
-};
-
-/* What goes over the hook's socket. */
-struct question {
-	int job;
-	char action[32];
 };
 
 int kup_criu_find(const char *program, struct kup_criu *criu, struct kup_err *err)
@@ -157,57 +150,20 @@ static void explain(const struct kup_criu_job *j, char *buf, size_t size)
 	free(log);
 }
 
-static int start(const struct kup_criu_run *run, struct kup_criu_job *j, const char *self, struct kup_err *err)
+/* A CRIU that waits to be told what to do, by its descriptor 3. */
+static int spawn(const struct kup_criu_run *run, struct kup_criu_job *j, int sock)
 {
-	const bool dump = run->mode == KUP_CRIU_DUMP;
-	const char *argv[32];
-	char root[16], number[16];
+	const char *argv[] = { run->criu->program, "--no-default-config", "swrk", "3", NULL };
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t attr;
 	sigset_t none, dfl;
-	int n = 0, ret;
+	int ret;
 
-	snprintf(root, sizeof(root), "%d", j->root);
-	snprintf(j->log, sizeof(j->log), LOG_DIR "/%s-%d.log", dump ? "dump" : "restore", j->root);
-	snprintf(j->out, sizeof(j->out), LOG_DIR "/%s-%d.out", dump ? "dump" : "restore", j->root);
-	argv[n++] = run->criu->program;
-	argv[n++] = dump ? "dump" : "restore";
-	argv[n++] = "--no-default-config";
-	argv[n++] = "--images-dir";
-	argv[n++] = j->images;
-	argv[n++] = "--log-file";
-	argv[n++] = j->log;
-	argv[n++] = run->verbose ? "-v4" : "-v1";
-	argv[n++] = "--action-script";
-	argv[n++] = self;
-	argv[n++] = "--tcp-established";
-	argv[n++] = "--manage-cgroups=ignore";
-	if (j->shell_job)
-		argv[n++] = "--shell-job";
-	if (j->file_locks)
-		argv[n++] = "--file-locks";
-	if (j->ext_unix)
-		argv[n++] = "--ext-unix-sk";
-	if (dump) {
-		argv[n++] = "--tree";
-		argv[n++] = root;
-		argv[n++] = "--leave-running";
-		argv[n++] = "--freeze-cgroup";
-		argv[n++] = j->freeze_dir;
-		argv[n++] = "--network-lock";
-		argv[n++] = run->criu->version < KUP_CRIU_SKIPS_LOCK ? "nftables" : "skip";
-	} else {
-		argv[n++] = "--restore-detached";
-	}
-	argv[n] = NULL;
-
-	snprintf(number, sizeof(number), "%zu", (size_t)(j - run->jobs));
-	setenv("KUP_PPP_HOOK", HOOK_SOCKET, 1);
-	setenv("KUP_PPP_JOB", number, 1);
 	posix_spawn_file_actions_init(&fa);
 	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_addopen(&fa, 1, j->out, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	posix_spawn_file_actions_adddup2(&fa, 1, 2);
+	posix_spawn_file_actions_adddup2(&fa, sock, 3);
 	/* A process group of its own: ^C is for us to handle. */
 	sigemptyset(&none);
 	sigfillset(&dfl);
@@ -216,65 +172,100 @@ static int start(const struct kup_criu_run *run, struct kup_criu_job *j, const c
 				 POSIX_SPAWN_SETSIGDEF);
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setsigdefault(&attr, &dfl);
-	unlink(j->log);
 	ret = posix_spawnp(&j->child, argv[0], &fa, &attr, (char **)argv, environ);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&fa);
-	if (ret)
-		return kup_err_set(err, -ret, "starting %s: %s", argv[0], strerror(ret));
+	return ret;
+}
+
+static void close_one(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static void hang_up(struct kup_criu_job *j)
+{
+	close_one(&j->conn);
+	j->asks = false;
+}
+
+/* When there is no process of it. */
+static void clear(struct kup_criu_job *j)
+{
+	hang_up(j);
+	close_one(&j->pidfd);
+	close_one(&j->images_fd);
+	j->child = 0;
+}
+
+static int start(const struct kup_criu_run *run, struct kup_criu_job *j, struct kup_err *err)
+{
+	const char *verb = run->mode == KUP_CRIU_DUMP ? "dump" : "restore";
+	char name[32];
+	int sock[2], ret;
+
+	snprintf(name, sizeof(name), "%s-%d.log", verb, j->root);
+	snprintf(j->log, sizeof(j->log), LOG_DIR "/%s", name);
+	snprintf(j->out, sizeof(j->out), LOG_DIR "/%s-%d.out", verb, j->root);
+	unlink(j->log);
+	j->images_fd = open(j->images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (j->images_fd < 0)
+		return kup_err_set(err, -errno, "%s: %s", j->images, strerror(errno));
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock)) {
+		ret = kup_err_set(err, -errno, "a socket for %s: %s", run->criu->program, strerror(errno));
+		clear(j);
+		return ret;
+	}
+	j->conn = sock[0];
+	ret = spawn(run, j, sock[1]);
+	close(sock[1]);
+	if (ret) {
+		clear(j);
+		return kup_err_set(err, -ret, "starting %s: %s", run->criu->program, strerror(ret));
+	}
 	j->pidfd = syscall(SYS_pidfd_open, j->child, 0);
+	/* If it is not told it ends, and that it did is seen then. */
+	if (kup_rpc_ask(j->conn, run, j, j->images_fd, run->logs, name))
+		hang_up(j);
 	return 0;
 }
 
-static void answer(struct kup_criu_job *j, int code)
+static void answer(struct kup_criu_job *j, bool go_on)
 {
-	if (j->conn < 0)
+	if (!j->asks)
 		return;
-	/* gone already: then its CRIU is as well, and we see that it ended */
-	send(j->conn, &code, sizeof(code), MSG_NOSIGNAL);
-	close(j->conn);
-	j->conn = -1;
+	j->asks = false;
+	kup_rpc_answer(j->conn, go_on);
 }
 
 static void reap(struct kup_criu_job *j)
 {
 	while (waitpid(j->child, &j->status, 0) < 0 && errno == EINTR)
 		;
-	close(j->pidfd);
-	if (j->conn >= 0)
-		close(j->conn);
-	j->pidfd = j->conn = -1;
-	j->child = 0;
+	clear(j);
 }
 
-static int take_question(struct kup_criu_run *run, int server)
+static bool is_barrier(const struct kup_criu_run *run, const char *name)
 {
-	struct question q = { .job = -1 };
-	int conn = accept4(server, NULL, NULL, SOCK_CLOEXEC);
-
-	if (conn < 0)
-		return 0;
-	if (recv(conn, &q, sizeof(q), 0) != sizeof(q) || q.job < 0 || (size_t)q.job >= run->nr) {
-		close(conn);
-		return 0;
-	}
-	run->jobs[q.job].conn = conn;
-	return 0;
+	for (size_t i = 0; barriers[run->mode][i]; i++)
+		if (!strcmp(barriers[run->mode][i], name))
+			return true;
+	return false;
 }
 
-static int listen_hook(struct kup_err *err)
+static void hear(const struct kup_criu_run *run, struct kup_criu_job *j)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = HOOK_SOCKET };
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	char script[32];
 
-	unlink(HOOK_SOCKET);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(fd, 64)) {
-		kup_err_set(err, -errno, "%s: %s", HOOK_SOCKET, strerror(errno));
-		if (fd >= 0)
-			close(fd);
-		return -errno;
+	if (!kup_rpc_hear(j->conn, script, sizeof(script))) {
+		hang_up(j);
+		return;
 	}
-	return fd;
+	j->asks = true;
+	if (!is_barrier(run, script))
+		answer(j, true);
 }
 
 static int cancelled(int fd, struct kup_err *err)
@@ -310,16 +301,16 @@ static struct count count(const struct kup_criu_run *run)
 		const struct kup_criu_job *j = &run->jobs[i];
 
 		c.alive += j->child != 0;
-		if (j->conn >= 0 && j->barrier == run->passed)
+		if (j->asks && j->barrier == run->passed)
 			c.at_barrier++;
-		else if (j->conn >= 0)
+		else if (j->asks)
 			c.queued++;
 	}
 	return c;
 }
 
 /* Lets the next one go on: from the barrier behind which it waits for its turn, or from its start. Return: 1 if there was one. */
-static int next_turn(struct kup_criu_run *run, const char *self, struct kup_err *err)
+static int next_turn(struct kup_criu_run *run, struct kup_err *err)
 {
 	size_t i;
 	int ret;
@@ -327,15 +318,15 @@ static int next_turn(struct kup_criu_run *run, const char *self, struct kup_err 
 	for (i = 0; i < run->nr; i++) {
 		struct kup_criu_job *j = &run->jobs[i];
 
-		if (j->conn < 0 || j->barrier == run->passed)
+		if (!j->asks || j->barrier == run->passed)
 			continue;
 		j->barrier++;
-		answer(j, 0);
+		answer(j, true);
 		return 1;
 	}
 	if (run->started == run->nr)
 		return 0;
-	ret = start(run, &run->jobs[run->started], self, err);
+	ret = start(run, &run->jobs[run->started], err);
 	if (ret)
 		return ret;
 	run->started++;
@@ -359,7 +350,7 @@ static void refuse_all(struct kup_criu_run *run)
 	size_t i;
 
 	for (i = 0; i < run->nr; i++)
-		answer(&run->jobs[i], 1);
+		answer(&run->jobs[i], false);
 }
 
 static void ended(struct kup_criu_run *run, struct kup_criu_job *j, int *failed, struct kup_err *err)
@@ -380,10 +371,10 @@ static void ended(struct kup_criu_run *run, struct kup_criu_job *j, int *failed,
 	kup_err_next(err, "the whole log is %s (--verbose makes it longer)", j->log);
 }
 
-static int loop(struct kup_criu_run *run, int server, const char *self, struct kup_err *err)
+static int loop(struct kup_criu_run *run, struct kup_err *err)
 {
 	const size_t most = limit();
-	struct pollfd pfd[2 + run->nr];
+	struct pollfd pfd[1 + 2 * run->nr], *ends = pfd + 1, *says = ends + run->nr;
 	int failed = 0, ret;
 	struct count c;
 	size_t i;
@@ -395,7 +386,7 @@ static int loop(struct kup_criu_run *run, int server, const char *self, struct k
 				return failed;
 			refuse_all(run);
 		} else {
-			ret = c.alive - c.at_barrier - c.queued < most ? next_turn(run, self, err) : 0;
+			ret = c.alive - c.at_barrier - c.queued < most ? next_turn(run, err) : 0;
 			if (ret > 0)
 				continue;
 			if (!ret && !c.alive)
@@ -409,84 +400,50 @@ static int loop(struct kup_criu_run *run, int server, const char *self, struct k
 			if (c.at_barrier == run->nr)
 				continue;
 		}
-		pfd[0] = (struct pollfd){ .fd = server, .events = POLLIN };
-		pfd[1] = (struct pollfd){ .fd = failed == -EINTR ? -1 : run->cancel, .events = POLLIN };
-		for (i = 0; i < run->nr; i++)
-			pfd[2 + i] = (struct pollfd){ .fd = run->jobs[i].child ? run->jobs[i].pidfd : -1, .events = POLLIN };
-		if (poll(pfd, 2 + run->nr, -1) < 0) {
+		pfd[0] = (struct pollfd){ .fd = failed == -EINTR ? -1 : run->cancel, .events = POLLIN };
+		for (i = 0; i < run->nr; i++) {
+			ends[i] = (struct pollfd){ .fd = run->jobs[i].child ? run->jobs[i].pidfd : -1, .events = POLLIN };
+			says[i] = (struct pollfd){ .fd = run->jobs[i].conn, .events = POLLIN };
+		}
+		if (poll(pfd, KUP_ARRAY_SIZE(pfd), -1) < 0) {
 			if (errno == EINTR)
 				continue;
 			return kup_err_set(err, -errno, "poll: %s", strerror(errno));
 		}
-		if (pfd[1].revents && !failed)
+		if (pfd[0].revents && !failed)
 			failed = cancelled(run->cancel, err);
-		if (pfd[0].revents)
-			take_question(run, server);
-		for (i = 0; i < run->nr; i++)
-			if (pfd[2 + i].revents)
+		for (i = 0; i < run->nr; i++) {
+			if (says[i].revents)
+				hear(run, &run->jobs[i]);
+			if (ends[i].revents)
 				ended(run, &run->jobs[i], &failed, err);
+		}
 	}
 }
 
 int kup_criu_run_all(struct kup_criu_run *run, struct kup_err *err)
 {
-	char self[256];
-	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	int server, ret = 0;
+	int ret = 0;
 	size_t i;
 
-	if (len < 0)
-		return kup_err_set(err, -errno, "/proc/self/exe: %s", strerror(errno));
-	self[len] = '\0';
 	for (i = 0; !run->nr && barriers[run->mode][i] && !ret; i++)
 		ret = run->at(run->ctx, barriers[run->mode][i], err);
 	if (!run->nr)
 		return ret;
 	kup_mkdirs(LOG_DIR, 0700);
-	server = listen_hook(err);
-	if (server < 0)
-		return server;
+	run->logs = open(LOG_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (run->logs < 0)
+		return kup_err_set(err, -errno, LOG_DIR ": %s", strerror(errno));
 	for (i = 0; i < run->nr; i++) {
-		run->jobs[i].conn = run->jobs[i].pidfd = -1;
+		run->jobs[i].conn = run->jobs[i].pidfd = run->jobs[i].images_fd = -1;
 		run->jobs[i].child = run->jobs[i].barrier = 0;
+		run->jobs[i].asks = false;
 	}
 	run->passed = 0;
 	run->started = 0;
-	ret = loop(run, server, self, err);
-	close(server);
-	unlink(HOOK_SOCKET);
+	ret = loop(run, err);
+	close(run->logs);
 	return ret;
-}
-
-bool kup_hook_called(void)
-{
-	return getenv("CRTOOLS_SCRIPT_ACTION") && getenv("KUP_PPP_HOOK");
-}
-
-int kup_hook_main(void)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	struct question q = { 0 };
-	const char *action = getenv("CRTOOLS_SCRIPT_ACTION"), *job = getenv("KUP_PPP_JOB");
-	size_t mode, i;
-	int fd, code = 1;
-
-	for (mode = 0; mode < KUP_ARRAY_SIZE(barriers); mode++)
-		for (i = 0; barriers[mode][i]; i++)
-			if (!strcmp(barriers[mode][i], action))
-				goto ask;
-	return 0;
-ask:
-	q.job = job ? atoi(job) : -1;
-	snprintf(q.action, sizeof(q.action), "%s", action);
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", getenv("KUP_PPP_HOOK"));
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) || send(fd, &q, sizeof(q), 0) != sizeof(q))
-		return 1;
-	/* If kup-ppp dies, this ends with nothing read: a no, and CRIU puts its part back. */
-	if (recv(fd, &code, sizeof(code), 0) != sizeof(code))
-		return 1;
-	return code;
 }
 
 uint64_t kup_criu_image_pages(const char *images)

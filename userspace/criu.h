@@ -2,10 +2,9 @@
 /*
  * Running CRIU, as packaged: one process of it for each tree, all in step.
  *
- * CRIU calls this same program as its action script (main() sees CRTOOLS_SCRIPT_ACTION and calls kup_hook_main()), which only
- * asks the kup-ppp that started CRIU, over a socket, and exits with the answer. So everything is decided in one process. At a
- * barrier every CRIU waits until the last one has come; then the step is done once, for all, and all get the same answer. Between
- * two barriers as many work at a time as there are CPUs.
+ * Each is `criu swrk`, which is told by a message over a socket what to do, says over the same socket where it is, and waits for the
+ * answer each time (criu_rpc.h). At a barrier every CRIU waits until the last one has come; then the step is done once, for all, and all
+ * get the same answer. Between two barriers as many work at a time as there are CPUs.
  */
 #ifndef KUP_CRIU_H
 #define KUP_CRIU_H
@@ -71,7 +70,9 @@ struct kup_criu_job {
 
 	/* for criu.c only */
 	pid_t child;
-	int pidfd, conn, status;
+	int pidfd, status;
+	int conn, images_fd;		/* -1: there is none, or none any more */
+	bool asks;			/* it waits for an answer */
 	int barrier;			/* how many it was let through */
 	char log[300], out[300];
 };
@@ -92,6 +93,7 @@ struct kup_criu_run {
 	void *ctx;
 
 	/* for criu.c only */
+	int logs;			/* directory */
 	int passed;			/* barriers that all have come to */
 	size_t started;
 };
@@ -104,9 +106,6 @@ struct kup_criu_run {
  * Return: 0 if all succeeded; else the first failure, -EINTR if cancelled, -EOWNERDEAD if one was killed while it held tasks.
  */
 int kup_criu_run_all(struct kup_criu_run *run, struct kup_err *err);
-
-bool kup_hook_called(void);	/* were we started by CRIU as an action script? */
-int kup_hook_main(void);	/* exit status for CRIU */
 
 /* Pages of memory in the images of a dump. */
 uint64_t kup_criu_image_pages(const char *images);

@@ -105,8 +105,6 @@ int main(int argc, char **argv)
 	size_t i;
 	int ret;
 
-	if (kup_hook_called())
-		return kup_hook_main();
 	kup_tsc_start();
 	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stdout, NULL, _IOLBF, 0);

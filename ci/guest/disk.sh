@@ -12,7 +12,7 @@ mkdir -p "$2"
 out=$(cd "$2" && pwd)
 shift 2
 packages="systemd-sysv udev kmod iproute2 procps initramfs-tools busybox zstd criu kexec-tools
-	libelf1 libbpf1 libjson-c5 libzstd1 liblz4-1 liblzma5 zlib1g libbz2-1.0 liblzo2-2
+	libelf1 libbpf1 libjson-c5 libzstd1 liblz4-1 liblzma5 zlib1g libbz2-1.0 liblzo2-2 libprotobuf-c1
 	$(sed 's/#.*//' "$scenario/packages" 2>/dev/null || true)"
 packages=$(printf '%s\n' $packages | sort -u | xargs)
 

@@ -19,7 +19,7 @@ out=$(cd "$2" && pwd)
 shift 2
 
 base_packages="busybox-static kexec-tools criu
-	libelf1 libbpf1 libjson-c5 libzstd1 liblz4-1 liblzma5 zlib1g libbz2-1.0 liblzo2-2"
+	libelf1 libbpf1 libjson-c5 libzstd1 liblz4-1 liblzma5 zlib1g libbz2-1.0 liblzo2-2 libprotobuf-c1"
 # Of each kernel: the network card, and what CRIU closes the network with; before a restore.
 modules="virtio_pci virtio_net nf_tables nfnetlink"
 # What CRIU asks sockets with: for a dump, so they are loaded when the restored applications run. A newer CRIU asks all of it of any

@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Several CRIUs in step, with a shell script in CRIU's place: it writes down when it begins and ends each part of its work, and asks at the
- * barriers as CRIU does, by this program as its action script.
+ * Several CRIUs in step, with this program in CRIU's place: it writes down when it begins and ends each part of its work, and asks at the
+ * barriers as CRIU does.
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "criu.h"
+#include "criu_rpc.pb-c.h"
 #include "ktap.h"
 #include "util.h"
 
@@ -22,30 +26,108 @@ static char dir[64], log_file[96];
 static struct kup_err err;
 static const char *refuse_at;	/* the step that fails */
 
-static const char script[] =
-	"#!/bin/sh\n"
-	"mode=$1\n"
-	"while [ $# -gt 0 ]; do\n"
-	"	case $1 in --images-dir) dir=$2 ;; --action-script) hook=$2 ;; esac\n"
-	"	shift\n"
-	"done\n"
-	"work() {\n"
-	"	echo \"+$1\" >>$LOG; sleep 0.03; echo \"-$1\" >>$LOG\n"
-	"	[ ! -e $dir/fail-$1 ] || exit 1\n"
-	"	[ ! -e $dir/end-$1 ] || exit 0\n"
-	"}\n"
-	"barrier() { CRTOOLS_SCRIPT_ACTION=$1 $hook || exit 3; }\n"
-	"work start\n"
-	"if [ $mode = dump ]; then barrier pre-dump; work dump; exit 0; fi\n"
-	"barrier setup-namespaces; barrier pre-restore; work make; barrier post-restore; work put; barrier pre-resume; work let\n";
+static void write_down(const char *how, const char *what)
+{
+	char line[64];
+	int fd = open(log_file, O_WRONLY | O_APPEND | O_CREAT, 0600), len = snprintf(line, sizeof(line), "%s%s\n", how, what);
+
+	CHECK(fd >= 0 && write(fd, line, len) == len);
+	close(fd);
+}
+
+/* Of the stand-in, a packet and its answer. */
+static CriuReq *told(int sock)
+{
+	unsigned char packet[8192];
+	ssize_t len = recv(sock, packet, sizeof(packet), 0);
+	CriuReq *req = len > 0 ? criu_req__unpack(NULL, len, packet) : NULL;
+
+	if (!req)
+		exit(4);
+	return req;
+}
+
+static void tell(int sock, CriuReqType type, bool success, char *script)
+{
+	CriuNotify notify = CRIU_NOTIFY__INIT;
+	CriuResp resp = CRIU_RESP__INIT;
+	unsigned char packet[8192];
+
+	notify.script = script;
+	resp.type = type;
+	resp.success = success;
+	resp.notify = script ? &notify : NULL;
+	send(sock, packet, criu_resp__pack(&resp, packet), 0);
+}
+
+static void barrier(int sock, char *name)
+{
+	CriuReq *answer;
+
+	tell(sock, CRIU_REQ_TYPE__NOTIFY, true, name);
+	answer = told(sock);
+	if (answer->type != CRIU_REQ_TYPE__NOTIFY || !answer->notify_success)
+		exit(3);
+	criu_req__free_unpacked(answer, NULL);
+}
+
+static bool marked(const char *how, const char *what)
+{
+	char mark[32];
+
+	snprintf(mark, sizeof(mark), "%s-%s", how, what);
+	return !access(mark, F_OK);
+}
+
+static void work(const char *what)
+{
+	write_down("+", what);
+	usleep(30000);
+	write_down("-", what);
+	if (marked("fail", what))
+		exit(1);
+	if (marked("end", what))
+		exit(0);
+	if (marked("die", what))
+		kill(getpid(), SIGKILL);
+}
+
+/* In CRIU's place: works in its directory of images, where a file says what fails. */
+static int stand_in(int sock)
+{
+	CriuReq *req = told(sock);
+	CriuOpts *o = req->opts;
+	char path[64];
+
+	snprintf(log_file, sizeof(log_file), "%s", getenv("LOG"));
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", getppid(), o->images_dir_fd);
+	if (chdir(path) || !o->notify_scripts || !o->tcp_established || !o->has_work_dir_fd || strchr(o->log_file, '/'))
+		return 5;
+	work("start");
+	if (req->type == CRIU_REQ_TYPE__DUMP) {
+		if (!o->leave_running || !o->pid || !o->freeze_cgroup)
+			return 5;
+		barrier(sock, "pre-dump");
+		barrier(sock, "network-lock");
+		work("dump");
+	} else {
+		barrier(sock, "setup-namespaces");
+		barrier(sock, "pre-restore");
+		work("make");
+		barrier(sock, "post-restore");
+		work("put");
+		barrier(sock, "pre-resume");
+		work("let");
+	}
+	tell(sock, req->type, true, NULL);
+	criu_req__free_unpacked(req, NULL);
+	return 0;
+}
 
 static int at(void *ctx, const char *action, struct kup_err *e)
 {
-	FILE *f = fopen(log_file, "a");
-
 	(void)ctx;
-	fprintf(f, "at %s\n", action);
-	fclose(f);
+	write_down("at ", action);
 	return refuse_at && !strcmp(refuse_at, action) ? kup_err_set(e, -ENOSPC, "no") : 0;
 }
 
@@ -61,7 +143,7 @@ static int run_on(int cpus, enum kup_criu_mode mode, const char *mark)
 	snprintf(cmd, sizeof(cmd), "rm -rf %s/images-* %s; mkdir %s/images-0 %s/images-1 %s/images-2 %s/images-3 %s/images-4; %s%s%s%s", dir, log_file,
 		 dir, dir, dir, dir, dir, mark ? "touch " : "true", mark ? dir : "", mark ? "/" : "", mark ?: "");
 	CHECK(!system(cmd));
-	snprintf(criu.program, sizeof(criu.program), "%s/criu", dir);
+	snprintf(criu.program, sizeof(criu.program), "/proc/self/exe");
 	for (i = 0; i < JOBS; i++) {
 		jobs[i].root = 100 + i;
 		jobs[i].freeze_dir = dir;
@@ -114,18 +196,12 @@ static int most_at_once(void)
 
 static void setup(void)
 {
-	char path[96];
-	FILE *f;
-
 	/* What they have in /run/kup-ppp is of this program alone. */
 	CHECK(!unshare(CLONE_NEWNS) && !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) && !mount("none", "/run", "tmpfs", 0, NULL));
 	strcpy(dir, "/tmp/kup-criu.XXXXXX");
 	CHECK(mkdtemp(dir));
 	snprintf(log_file, sizeof(log_file), "%s/log", dir);
 	setenv("LOG", log_file, 1);
-	snprintf(path, sizeof(path), "%s/criu", dir);
-	f = fopen(path, "w");
-	CHECK(f && fputs(script, f) >= 0 && !fchmod(fileno(f), 0700) && !fclose(f));
 }
 
 static void test_dump(void)
@@ -187,6 +263,27 @@ static void test_ends_early(void)
 	CHECK(!times("at pre-dump", NULL) && !times("+dump", NULL));
 }
 
+static void test_killed(void)
+{
+	/* after the first barrier it may hold tasks */
+	CHECK(run_on(1, KUP_CRIU_DUMP, "images-1/die-dump") == -EOWNERDEAD && strstr(err.what, "killed by signal 9"));
+	CHECK(run_on(1, KUP_CRIU_DUMP, "images-1/die-start") == -EIO && strstr(err.what, "killed by signal 9"));
+}
+
+/* It never asks what it is to do. */
+static void test_no_criu(void)
+{
+	struct kup_criu criu = { .program = "/bin/true", .version = 40000 };
+	struct kup_criu_job job = { .root = 100, .freeze_dir = dir };
+	struct kup_criu_run run = { .mode = KUP_CRIU_DUMP, .criu = &criu, .jobs = &job, .nr = 1, .cancel = -1, .at = at };
+
+	snprintf(job.images, sizeof(job.images), "%s", dir);
+	CHECK(kup_criu_run_all(&run, &err) == -EIO && strstr(err.what, "no error in its log"));
+	strcpy(criu.program, "/nowhere");
+	CHECK(kup_criu_run_all(&run, &err) == -ENOENT && strstr(err.what, "starting /nowhere"));
+	CHECK(job.conn < 0 && job.images_fd < 0 && !job.child);
+}
+
 static void teardown(void)
 {
 	kup_remove_tree(dir);
@@ -202,10 +299,12 @@ static const struct ktap_test tests[] = {
 	{ "one that fails later ends all whose turn has not come", test_fails_late },
 	{ "a step that fails ends all", test_step_fails },
 	{ "one that ends without a word ends all", test_ends_early },
+	{ "one that is killed", test_killed },
+	{ "a program that is not CRIU", test_no_criu },
 	{ "teardown", teardown },
 };
 
-int main(void)
+int main(int argc, char **argv)
 {
-	return kup_hook_called() ? kup_hook_main() : ktap_run(tests, KUP_ARRAY_SIZE(tests));
+	return argc == 4 && !strcmp(argv[2], "swrk") ? stand_in(atoi(argv[3])) : ktap_run(tests, KUP_ARRAY_SIZE(tests));
 }
