@@ -126,22 +126,34 @@ int kup_criu_warm(const char *program, struct kup_err *err)
 	return ret;
 }
 
-/*
- * The cause is the first error of the log. But what CRIU asks the kernel for when it starts is reported as an error as well: one that
- * a task had, its pid before it, counts more.
- */
-static void explain(const struct kup_criu_job *j, char *buf, size_t size)
+/* The first error in it, or the first that a task had, its pid before it; nothing if there is none. */
+static void first_error(char *log, char *buf, size_t size)
 {
-	char *log = kup_slurp(j->log, NULL), *line, *save = NULL, *p;
+	char *line, *save = NULL, *p;
 	bool of_task = false;
 
-	buf[0] = '\0';
-	for (line = log ? strtok_r(log, "\n", &save) : NULL; line && !of_task; line = strtok_r(NULL, "\n", &save)) {
+	for (line = strtok_r(log, "\n", &save); line && !of_task; line = strtok_r(NULL, "\n", &save)) {
 		p = strstr(line, "Error (");
 		of_task = p && p - line >= 3 && isdigit((unsigned char)p[-3]);
 		if (p && (!buf[0] || of_task) && !strstr(p, "exited, status=") && (p = strstr(p, "): ")))
 			snprintf(buf, size, "%s", p + 3);
 	}
+}
+
+/*
+ * The cause is the first error of the log. But what CRIU finds missing in the kernel is reported as an error as well, most of it when it starts: what
+ * comes later counts more.
+ */
+static void explain(const struct kup_criu_job *j, char *buf, size_t size)
+{
+	size_t len = 0;
+	char *log = kup_slurp(j->log, &len);
+
+	buf[0] = '\0';
+	if (log && j->started < len)
+		first_error(log + j->started, buf, size);
+	if (log && !buf[0])
+		first_error(log, buf, size);
 	free(log);
 	if (buf[0])
 		return;
@@ -258,6 +270,7 @@ static bool is_barrier(const struct kup_criu_run *run, const char *name)
 static void hear(const struct kup_criu_run *run, struct kup_criu_job *j)
 {
 	char script[32];
+	struct stat log;
 
 	if (!kup_rpc_hear(j->conn, script, sizeof(script))) {
 		hang_up(j);
@@ -266,6 +279,8 @@ static void hear(const struct kup_criu_run *run, struct kup_criu_job *j)
 	j->asks = true;
 	if (!is_barrier(run, script))
 		answer(j, true);
+	else if (!j->barrier && !stat(j->log, &log))
+		j->started = log.st_size;
 }
 
 static int cancelled(int fd, struct kup_err *err)
@@ -437,6 +452,7 @@ int kup_criu_run_all(struct kup_criu_run *run, struct kup_err *err)
 	for (i = 0; i < run->nr; i++) {
 		run->jobs[i].conn = run->jobs[i].pidfd = run->jobs[i].images_fd = -1;
 		run->jobs[i].child = run->jobs[i].barrier = 0;
+		run->jobs[i].started = 0;
 		run->jobs[i].asks = false;
 	}
 	run->passed = 0;

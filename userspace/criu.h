@@ -75,6 +75,7 @@ struct kup_criu_job {
 	bool asks;			/* it waits for an answer */
 	int barrier;			/* how many it was let through */
 	char log[300], out[300];
+	size_t started;			/* how long the log was when its start was over */
 };
 
 struct kup_criu_run {

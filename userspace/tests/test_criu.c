@@ -79,9 +79,13 @@ static bool marked(const char *how, const char *what)
 	return !access(mark, F_OK);
 }
 
+static FILE *errors;	/* of the stand-in: CRIU's log */
+
 static void work(const char *what)
 {
 	write_down("+", what);
+	fprintf(errors, "(00.000001) Error (criu/%s.c:1): trouble at %s\n", what, what);
+	fflush(errors);
 	usleep(30000);
 	write_down("-", what);
 	if (marked("fail", what))
@@ -102,6 +106,10 @@ static int stand_in(int sock)
 	snprintf(log_file, sizeof(log_file), "%s", getenv("LOG"));
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", getppid(), o->images_dir_fd);
 	if (chdir(path) || !o->notify_scripts || !o->tcp_established || !o->has_work_dir_fd || strchr(o->log_file, '/'))
+		return 5;
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d/%s", getppid(), o->work_dir_fd, o->log_file);
+	errors = fopen(path, "w");
+	if (!errors)
 		return 5;
 	work("start");
 	if (req->type == CRIU_REQ_TYPE__DUMP) {
@@ -234,7 +242,7 @@ static void test_parallel(void)
 
 static void test_fails_early(void)
 {
-	CHECK(run_on(1, KUP_CRIU_DUMP, "images-2/fail-start") == -EIO && strstr(err.what, "of pid 102"));
+	CHECK(run_on(1, KUP_CRIU_DUMP, "images-2/fail-start") == -EIO && strstr(err.what, "of pid 102") && strstr(err.what, "trouble at start"));
 	CHECK(!times("at pre-dump", NULL) && !times("+dump", NULL));
 	CHECK(run_on(2, KUP_CRIU_RESTORE, "images-0/fail-start") == -EIO && strstr(err.what, "of pid 100"));
 	CHECK(!times("at pre-restore", NULL) && !times("+make", NULL));
@@ -243,7 +251,7 @@ static void test_fails_early(void)
 static void test_fails_late(void)
 {
 	/* those whose turn has not come do not begin */
-	CHECK(run_on(1, KUP_CRIU_DUMP, "images-0/fail-dump") == -EIO && strstr(err.what, "of pid 100"));
+	CHECK(run_on(1, KUP_CRIU_DUMP, "images-0/fail-dump") == -EIO && strstr(err.what, "of pid 100") && strstr(err.what, "trouble at dump"));
 	CHECK(times("at pre-dump", NULL) == 1 && times("+dump", NULL) == 1);
 	CHECK(run_on(1, KUP_CRIU_RESTORE, "images-3/fail-put") == -EIO && strstr(err.what, "of pid 103"));
 	CHECK(times("+put", NULL) == 4 && !times("at pre-resume", NULL) && !times("+let", NULL));

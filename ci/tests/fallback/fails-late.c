@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,6 +45,22 @@ static void relay(int criu)
 	}
 }
 
+/* CRIU opens directories by their numbers in the process at the other end of its socket: have them here as kup-ppp has. */
+static void take_descriptors(void)
+{
+	int kup = syscall(SYS_pidfd_open, getppid(), 0), fd;
+
+	/* out of their way */
+	kup = fcntl(kup, F_DUPFD_CLOEXEC, 256);
+	for (int n = ASKED + 1; n < 256; n++) {
+		fd = syscall(SYS_pidfd_getfd, kup, n, 0);
+		if (fd >= 0 && fd != n) {
+			dup3(fd, n, O_CLOEXEC);
+			close(fd);
+		}
+	}
+}
+
 static void fill(void)
 {
 	static char mb[1 << 20];
@@ -63,6 +80,7 @@ int main(int argc, char **argv)
 		execvp("criu", argv);
 		return 127;
 	}
+	take_descriptors();
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock))
 		return 1;
 	pid = fork();
