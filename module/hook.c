@@ -11,6 +11,7 @@
  *   hugetlb_fault          as handle_mm_fault: get_user_pages() calls it by itself up to 6.5
  *   hugetlb_reserve_pages  CRIU maps a file of hugetlbfs to dump it, and to fill it in, and would reserve all of it once more
  *   folio_mc_copy          the content of a page of hugetlbfs that is moved to its frame, where it is already
+ *   folio_zero_user        and of the empty one that is to be replaced by it
  *   userfaultfd_ioctl      UFFDIO_COPY and its like fill holes; so nothing is left unbound before a range is registered
  *   write_enabled_file_bool  debugfs kprobes/enabled = 0 would silently end all probes: -EBUSY (with hook=kprobe)
  *
@@ -238,8 +239,8 @@ static __used long on_hugetlb_fault(struct mm_struct *mm, struct vm_area_struct 
 	return on_fault(vma, addr, flags);
 }
 
-/* In place of folio_mc_copy(), not before it. */
-static __used notrace long kup_stub_copy(void)
+/* In place of folio_mc_copy() or folio_zero_user(), not before it. */
+static __used notrace long kup_stub_left_out(void)
 {
 	leave();
 	return 0;
@@ -414,6 +415,11 @@ static bool want_copy(unsigned long to, unsigned long from)
 	return kup_hugetlb_is_moving(to);
 }
 
+static bool want_clear(unsigned long folio, unsigned long addr)
+{
+	return kup_hugetlb_is_filling();
+}
+
 static bool want_coredump(unsigned long info, unsigned long unused)
 {
 	return lookup(current->mm);
@@ -459,7 +465,10 @@ static struct hook hooks[] = {
 	{ HOOK(default_llseek), .symbol = { "default_llseek" }, .needed = true },
 	{ HOOK(hugetlb_fault), .symbol = { "hugetlb_fault" }, .needed = IS_ENABLED(CONFIG_HUGETLB_PAGE) },
 	{ HOOK(reserve), .symbol = { "hugetlb_reserve_pages" }, .maybe = true },
-	{ .want = want_copy, .stub = (const char *)kup_stub_copy, .symbol = { "folio_mc_copy" }, .maybe = true },	/* no original */
+	/* no original: these do not go on */
+	{ .want = want_copy, .stub = (const char *)kup_stub_left_out, .symbol = { "folio_mc_copy" }, .maybe = true },
+	/* 6.11, "mm: memory: convert clear_huge_page() to folio_zero_user()" */
+	{ .want = want_clear, .stub = (const char *)kup_stub_left_out, .symbol = { "folio_zero_user", "clear_huge_page" }, .maybe = true },
 	/* renamed in 6.17 ("coredump: rename do_coredump() to vfs_coredump()") */
 	{ HOOK(coredump), .symbol = { "do_coredump", "vfs_coredump" } },
 	{ HOOK(uffd), .symbol = { "userfaultfd_ioctl" } },

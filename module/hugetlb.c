@@ -8,7 +8,8 @@
  *   2. CRIU maps each file once to fill it in, and anew where processes have it; one that is there for a private mapping only as well, before
  *      3.18. So what it maps of files is not reserved then, but by ATTACH_SHMEM, as far as files are shared.
  *   3. ATTACH, while the process stands still, has the kernel fault in each page, which is an empty one of the pool's; ATTACH_SHMEM has
- *      it allocate them in the file. So all accounting (reservations, cgroups, rmap, page cache) is the kernel's own.
+ *      it allocate them in the file. So all accounting (reservations, cgroups, rmap, page cache) is the kernel's own. That it clears the page
+ *      is left out.
  *   4. Then the kernel migrates that page to the frame: for that a frame becomes a page of the pool that is in use. The copying is left
  *      out (compat/hugetlb.h). The empty page goes back to the pool, and is the next one to be faulted in: one more than the pool
  *      had is enough. Userspace sees to it that there is one.
@@ -43,12 +44,23 @@ static struct {
 	struct folio *to;		/* and where to */
 } moving;				/* written under kup.lock */
 
+static struct task_struct *filling;	/* who has an empty page faulted in or allocated; written under kup.lock */
+
 static struct pid *restorer;		/* an address only, to compare */
 static bool hooked;			/* from ADOPT on; kup.lock */
 
 bool kup_hugetlb_is_moving(unsigned long to)
 {
 	return READ_ONCE(moving.task) == current && moving.to == (struct folio *)to;
+}
+
+/*
+ * Any page, then: between the two the kernel clears only the one that is to be replaced, which before that nobody sees but who is at it: the
+ * processes stand still, and where it comes to be mapped there is no file's page.
+ */
+bool kup_hugetlb_is_filling(void)
+{
+	return READ_ONCE(filling) == current;
 }
 
 static spinlock_t *pool_lock;		/* the kernel's hugetlb_lock */
@@ -344,7 +356,7 @@ static struct folio *mapped(struct mm_struct *mm, unsigned long addr, unsigned l
 
 static bool is_private(const struct vm_area_struct *vma, unsigned long size)
 {
-	return vma && kup_vma_is_hugetlb(vma) && huge_page_size(hstate_vma((struct vm_area_struct *)vma)) == size;
+	return vma && kup_vma_is_hugetlb(vma) && !(vma->vm_flags & VM_MAYSHARE) && huge_page_size(hstate_vma((struct vm_area_struct *)vma)) == size;
 }
 
 static int attach_chunk(struct mm_struct *mm, struct kup_record *rec, u32 i, bool fault, char *why)
@@ -369,7 +381,9 @@ static int attach_chunk(struct mm_struct *mm, struct kup_record *rec, u32 i, boo
 		goto unlock;
 	need_empty(rec);
 	/* For reading: what comes is private all the same, as there is nothing in the file, and any mapping will do. */
+	WRITE_ONCE(filling, current);
 	ret = handle_mm_fault(vma, c->addr, FAULT_FLAG_REMOTE, NULL);
+	WRITE_ONCE(filling, NULL);
 	if (ret & VM_FAULT_ERROR)
 		err = -ENOMEM;
 	else
@@ -439,7 +453,9 @@ static int attach_file_chunk(struct kup_shmem *s, struct kup_record *rec, u32 i)
 	}
 	need_empty(rec);
 	/* Not vfs_fallocate(): the descriptor need not be one to write by. */
+	WRITE_ONCE(filling, current);
 	err = file->f_op->fallocate(file, 0, c->addr, size_of(rec));
+	WRITE_ONCE(filling, NULL);
 	if (err)
 		return err;
 	folio = kup_compat_hugetlb_get(file->f_mapping, c->addr, huge_page_shift(hstate_file(file)));
@@ -483,6 +499,11 @@ int kup_hugetlb_attach_file(struct kup_shmem *s, struct kup_record *rec)
 }
 #else
 bool kup_hugetlb_is_moving(unsigned long to)
+{
+	return false;
+}
+
+bool kup_hugetlb_is_filling(void)
 {
 	return false;
 }

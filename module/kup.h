@@ -81,6 +81,7 @@ void kup_hugetlb_restorer(void);			/* current reads the store: it, or who descen
 void kup_hugetlb_end(void);				/* it is restored, or given up. kup.lock, sleeps */
 const char *kup_hugetlb_missing(void);			/* what this kernel lacks, or NULL */
 bool kup_hugetlb_is_moving(unsigned long to);		/* current does, to this folio. Any context */
+bool kup_hugetlb_is_filling(void);			/* current does: what it is about to clear is replaced right away. Any context */
 bool kup_hugetlb_is_restoring(void);			/* current does, and what it maps of files is reserved later. Any context */
 bool kup_hugetlb_reserves_none(const struct inode *inode, const struct vm_area_struct *vma);	/* current, by this mapping */
 u64 kup_hugetlb_free(void);				/* free pages of the pool; of 2 MiB */
