@@ -1075,7 +1075,7 @@ static void test_spied_on(uint64_t seed)
 }
 
 /*
- * Memory full but for less than a window, then every fourth 64 kB of it given back: wherever the window comes to lie, most of its
+ * Memory full but for half a window, then every fourth 64 kB of it given back: wherever the window comes to lie, a good part of its
  * pages are in use.
  */
 static bool punched(size_t a) { return a / (64UL << 10) % 4 == 0; }
@@ -1093,7 +1093,7 @@ static void test_evacuated(void)
 	if (!low || m == MAP_FAILED)
 		die("filling memory");
 	madvise(m, size, MADV_NOHUGEPAGE);
-	for (a = 0; a < size && (a % HUGE || (size_t)meminfo("MemFree:") << 10 > WINDOW * 3 / 4); a += PAGE)
+	for (a = 0; a < size && (a % HUGE || (size_t)meminfo("MemFree:") << 10 > WINDOW / 2); a += PAGE)
 		*(uint64_t *)(m + a) = pattern(a, 9);
 	size = a;
 	for (a = 0; a < size; a += PAGE)
