@@ -181,7 +181,7 @@ static struct promise *promise_for(struct putting *p, dev_t fs)
 /* Room for the content of @o in the file system of @dir: -EMEDIUMTYPE if it is no tmpfs, -ENOSPC if it does not fit and cannot be made to. */
 static int promise(struct putting *p, const char *dir, struct json_object *o)
 {
-	uint64_t free, limit = kup_json_int(o, "limit"), least;
+	uint64_t room, limit = kup_json_int(o, "limit"), least;
 	struct promise *there;
 	struct statfs fs;
 	struct stat st;
@@ -194,11 +194,11 @@ static int promise(struct putting *p, const char *dir, struct json_object *o)
 	if (!there)
 		return -ENOMEM;
 	there->bytes += kup_json_int(o, "bytes");
-	free = fs.f_bavail * fs.f_bsize;
+	room = fs.f_bavail * fs.f_bsize;
 	/* no blocks at all: no limit */
-	if (!fs.f_blocks || free >= there->bytes)
+	if (!fs.f_blocks || room >= there->bytes)
 		return 0;
-	least = fs.f_blocks * fs.f_bsize - free + there->bytes;
+	least = fs.f_blocks * fs.f_bsize - room + there->bytes;
 	return kup_tmpfs_grow(dir, limit > least ? limit : least) ? -ENOSPC : 0;
 }
 

@@ -242,7 +242,8 @@ static void test_parallel(void)
 
 static void test_fails_early(void)
 {
-	CHECK(run_on(1, KUP_CRIU_DUMP, "images-2/fail-start") == -EIO && strstr(err.what, "of pid 102") && strstr(err.what, "trouble at start"));
+	CHECK(run_on(1, KUP_CRIU_DUMP, "images-2/fail-start") == -EIO && strstr(err.what, "of pid 102") &&
+	      strstr(err.what, "trouble at start"));
 	CHECK(!times("at pre-dump", NULL) && !times("+dump", NULL));
 	CHECK(run_on(2, KUP_CRIU_RESTORE, "images-0/fail-start") == -EIO && strstr(err.what, "of pid 100"));
 	CHECK(!times("at pre-restore", NULL) && !times("+make", NULL));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The limit of a tmpfs: read, raised from a directory deep in it and under its own mounts, and nothing else changed. By root, in a mount namespace. */
+/* The limit of a tmpfs: read, raised from a directory deep in it and through another mount of it, and nothing else changed. By root. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sched.h>
