@@ -224,9 +224,12 @@ static void fit_segments(int sock)
 		int class;
 	} none = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_IPV6, .cmsg_type = IPV6_TCLASS } };
 	unsigned char ip[40];
-	socklen_t len = sizeof(ip);
-	int by = goes_by(sock);
+	socklen_t len = sizeof(int);
+	int proto = 0, by;
 
+	getsockopt(sock, SOL_SOCKET, SO_PROTOCOL, &proto, &len);
+	by = proto == IPPROTO_TCP ? goes_by(sock) : 0;
+	len = sizeof(ip);
 	if (by == AF_INET && !getsockopt(sock, SOL_IP, IP_OPTIONS, ip, &len))
 		setsockopt(sock, SOL_IP, IP_OPTIONS, ip, len);
 	if (by == AF_INET6 && !setsockopt(sock, SOL_IPV6, IPV6_2292PKTOPTIONS, &none, sizeof(none)))
