@@ -443,7 +443,7 @@ static bool want_kprobes_switch(unsigned long file, unsigned long buf)
 struct hook {
 	const char *symbol[2];	/* the second: its name in other kernels, or NULL */
 	bool needed;		/* else the feature is not in this kernel if the symbol is not */
-	bool maybe;		/* who needs it asks whether it is hooked */
+	bool maybe;		/* who needs it asks whether it is hooked, or does without */
 	bool kprobe_only;
 	bool (*want)(unsigned long arg0, unsigned long arg1);
 	const char *stub;
@@ -467,7 +467,7 @@ static struct hook hooks[] = {
 	{ HOOK(reserve), .symbol = { "hugetlb_reserve_pages" }, .maybe = true },
 	/* no original: these do not go on */
 	{ .want = want_copy, .stub = (const char *)kup_stub_left_out, .symbol = { "folio_mc_copy" }, .maybe = true },
-	/* 6.11, "mm: memory: convert clear_huge_page() to folio_zero_user()" */
+	/* not there: it is cleared, for nothing. 6.11, "mm: memory: convert clear_huge_page() to folio_zero_user()" */
 	{ .want = want_clear, .stub = (const char *)kup_stub_left_out, .symbol = { "folio_zero_user", "clear_huge_page" }, .maybe = true },
 	/* renamed in 6.17 ("coredump: rename do_coredump() to vfs_coredump()") */
 	{ HOOK(coredump), .symbol = { "do_coredump", "vfs_coredump" } },

@@ -9,7 +9,6 @@
 
 #include <json-c/json.h>
 
-#include "criu.h"
 #include "fault.h"
 #include "kup.h"
 #include "util.h"
